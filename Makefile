@@ -1,0 +1,49 @@
+# Set-up and daily commands. Everything runs in .venv inside this checkout; the user's own Python stays as it is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+SNAKEMAKE := $(BIN)/snakemake
+SOURCES := workflow tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format dag clean constraints schema-docs
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/.ready: envs/laptop.txt envs/laptop.constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/laptop.txt -c envs/laptop.constraints.txt
+	touch $@
+
+demo: $(VENV)/.ready  ## render, enrich, score and report the demo kitchen on this machine's CPU
+	$(SNAKEMAKE) --cores $(CORES)
+	@echo "Open results/report.html in a browser."
+
+test: $(VENV)/.ready  ## run the tests
+	$(BIN)/pytest -n auto -m "not slow and not gpu"
+
+test-slow: $(VENV)/.ready  ## run the long tests too
+	$(BIN)/pytest -n auto -m "not gpu"
+
+lint: $(VENV)/.ready  ## check style: ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+format: $(VENV)/.ready  ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/snakefmt Snakefile rules
+
+dag: $(VENV)/.ready  ## print the graph of rules in Graphviz's language
+	@$(SNAKEMAKE) --rulegraph
+
+constraints:  ## resolve envs/laptop.txt anew into envs/laptop.constraints.txt
+	workflow/scripts/constraints.sh
+
+clean:  ## remove results, logs and the demo scene (the virtual environment stays)
+	rm -rf results logs resources/demo .snakemake

@@ -1,0 +1,25 @@
+# Blueprint Validation: from a 3D Gaussian splat of a facility to evidence of what the scan is worth.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A --configfile replaces the embedded demo; it is not merged into it.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/preflight.smk"
+include: "rules/render.smk"
+include: "rules/enrich.smk"
+include: "rules/metrics.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",

@@ -1,0 +1,20 @@
+# The demo scene: a procedural room written as a real 3DGS PLY.
+
+
+rule demo_scene:
+    output:
+        scene=configuration.DEMO_FOLDER + "/{scene}.ply",
+    params:
+        code=code_of("demo"),
+    log:
+        "logs/demo/{scene}.log",
+    benchmark:
+        "benchmarks/results/demo/{scene}.tsv"
+    wildcard_constraints:
+        scene="kitchen|warehouse",
+    conda:
+        "../envs/render.yaml"
+    message:
+        "Building the demo scene {wildcards.scene}"
+    shell:
+        "python {SCRIPTS}/demo.py --scene {wildcards.scene} --output {output.scene:q} > {log:q} 2>&1"

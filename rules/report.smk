@@ -1,0 +1,58 @@
+# Report: verdicts against thresholds, and the page that a person looks at.
+
+
+rule summary:
+    input:
+        scores=lambda wildcards: expand(
+            "results/{facility}/metrics/{clip}/{variant}.json",
+            facility=wildcards.facility,
+            clip=CLIPS[wildcards.facility],
+            variant=VARIANTS,
+        ),
+    output:
+        table="results/{facility}/summary.csv",
+        verdicts="results/{facility}/summary.json",
+    params:
+        spec=lambda wildcards: as_json(
+            {"facility": wildcards.facility, "thresholds": config["metrics"]["thresholds"]}
+        ),
+        code=code_of("summary"),
+    log:
+        "logs/{facility}/summary.log",
+    conda:
+        "../envs/metrics.yaml"
+    message:
+        "Summing up {wildcards.facility}"
+    shell:
+        "python {SCRIPTS}/summary.py {input.scores:q} --spec {params.spec:q} --table {output.table:q}"
+        " --verdicts {output.verdicts:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        verdicts=expand("results/{facility}/summary.json", facility=FACILITIES),
+        markers=expand("results/{facility}/preflight.json", facility=FACILITIES),
+        renders=for_all_clips("results/{facility}/clips/{clip}/rgb.mp4"),
+        depths=for_all_clips("results/{facility}/clips/{clip}/depth.mp4"),
+        variants=for_all_clips("results/{facility}/enriched/{clip}/{variant}.mp4"),
+        provenance=for_all_clips("results/{facility}/enriched/{clip}/{variant}.json"),
+        scores=for_all_clips("results/{facility}/metrics/{clip}/{variant}.json"),
+    output:
+        page="results/report.html",
+    params:
+        spec=as_json(
+            {
+                "title": config["report"]["title"],
+                "facilities": {facility: list(CLIPS[facility]) for facility in FACILITIES},
+                "variants": list(VARIANTS),
+            }
+        ),
+        code=code_of("report"),
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/metrics.yaml"
+    message:
+        "Writing {output.page}"
+    shell:
+        "python {SCRIPTS}/report.py --results results --spec {params.spec:q} --output {output.page:q} > {log:q} 2>&1"
