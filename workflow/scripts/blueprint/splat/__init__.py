@@ -1,0 +1,5 @@
+"""Scenes: 3D Gaussian splats read from files, checked, and held in one activated form."""
+
+from blueprint.splat.scene import Splat
+
+__all__ = ["Splat"]
