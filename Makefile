@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 SOURCES := workflow tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format dag clean constraints schema-docs
+.PHONY: help demo test test-slow lint format dag config-docs constraints clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ format: $(VENV)/.ready  ## rewrite the sources in the project's style
 
 dag: $(VENV)/.ready  ## print the graph of rules in Graphviz's language
 	@$(SNAKEMAKE) --rulegraph
+
+config-docs: $(VENV)/.ready  ## write the table of keys in config/README.md from the schema
+	$(BIN)/python workflow/scripts/config_docs.py config/README.md
 
 constraints:  ## resolve envs/laptop.txt anew into envs/laptop.constraints.txt
 	workflow/scripts/constraints.sh

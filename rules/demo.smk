@@ -11,7 +11,7 @@ rule demo_scene:
     benchmark:
         "benchmarks/results/demo/{scene}.tsv"
     wildcard_constraints:
-        scene="kitchen|warehouse",
+        scene=one_of(configuration.DEMO_SCENES),
     conda:
         "../envs/render.yaml"
     message:

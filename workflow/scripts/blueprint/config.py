@@ -16,6 +16,7 @@ from blueprint.errors import UserError
 
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 DEMO_FOLDER = "resources/demo"
+DEMO_SCENES = ("kitchen", "warehouse")
 
 
 def load_schema() -> dict[str, Any]:
@@ -76,20 +77,28 @@ def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
 
 def _refuse_repeated_names(config: dict[str, Any], source: str) -> None:
     lists = {
-        "facilities": config["facilities"],
-        "clips": config["clips"],
-        "enrich.variants": config["enrich"]["variants"],
+        "facilities": [facility["name"] for facility in config["facilities"]],
+        "enrich.variants": [variant["name"] for variant in config["enrich"]["variants"]],
+        "clips": _clip_names(config["clips"]),
     }
     for facility in config["facilities"]:
         if "clips" in facility:
-            lists[f"facilities[{facility['name']}].clips"] = facility["clips"]
-    for key, entries in lists.items():
-        for name, count in Counter(entry["name"].casefold() for entry in entries).items():
+            lists[f"facilities[{facility['name']}].clips"] = _clip_names(facility["clips"])
+    for key, names in lists.items():
+        for name, count in Counter(name.casefold() for name in names).items():
             if count > 1:
                 raise UserError(
                     f"{source}: {key}: the name {name!r} is used {count} times (upper and lower case count as one); "
                     "names become folders and must be unique. Rename all but one."
                 )
+
+
+def _clip_names(entries: list[dict[str, Any]]) -> list[str]:
+    return [
+        entry["name"] if entry["count"] == 1 else f"{entry['name']}-{index}"
+        for entry in entries
+        for index in range(entry["count"])
+    ]
 
 
 def facility_of(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -105,15 +114,13 @@ def clips_of(config: dict[str, Any], facility: str) -> dict[str, dict[str, Any]]
     """The clips of a facility by name, fully specified; ``count`` is expanded into ``<name>-0``, ``<name>-1``, ..."""
     entries = facility_of(config, facility).get("clips", config["clips"])
     render = config["render"]
-    clips = {}
-    for entry in entries:
-        clip = {"width": render["width"], "height": render["height"], "fps": render["fps"], **entry}
-        clip.setdefault("frames", render["frames"])
-        count = clip.pop("count")
-        name = clip.pop("name")
-        for index in range(count):
-            clips[name if count == 1 else f"{name}-{index}"] = {**clip, "index": index}
-    return clips
+    common = {key: render[key] for key in ("width", "height", "fps", "frames")}
+    specs = [
+        {**common, **{key: value for key, value in entry.items() if key not in ("name", "count")}, "index": index}
+        for entry in entries
+        for index in range(entry["count"])
+    ]
+    return dict(zip(_clip_names(entries), specs, strict=True))
 
 
 def variants_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -123,4 +130,27 @@ def variants_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def is_demo_scene(scene: str) -> bool:
     """Whether a scene path is one that the demo rule makes."""
-    return Path(scene).parent.as_posix() == DEMO_FOLDER
+    return Path(scene).parent.as_posix() == DEMO_FOLDER and Path(scene).stem in DEMO_SCENES
+
+
+def refuse_missing_files(config: dict[str, Any], source: str) -> None:
+    """Check that the files which the configuration names are there, before any job is planned.
+
+    Raises:
+        UserError: the first scene or camera path that is absent, with its key.
+    """
+    for index, facility in enumerate(config["facilities"]):
+        scene = facility["scene"]
+        if not is_demo_scene(scene) and not Path(scene).is_file():
+            made = ", ".join(f"{DEMO_FOLDER}/{name}.ply" for name in DEMO_SCENES)
+            raise UserError(
+                f"{source}: facilities[{index}].scene: found {scene!r}: there is no such file in {Path.cwd()}. "
+                f"Correct the path, or name a demo scene ({made})."
+            )
+        for key, clips in (("clips", config["clips"]), (f"facilities[{index}].clips", facility.get("clips", []))):
+            for number, clip in enumerate(clips):
+                if "file" in clip and not Path(clip["file"]).is_file():
+                    raise UserError(
+                        f"{source}: {key}[{number}].file: found {clip['file']!r}: there is no such file in "
+                        f"{Path.cwd()}. Name a nerfstudio camera_path JSON."
+                    )
