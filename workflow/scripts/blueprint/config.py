@@ -34,16 +34,31 @@ def complete(config: dict[str, Any], source: str) -> dict[str, Any]:
     Raises:
         UserError: every violation, one per line, each with key, value found and what is accepted.
     """
-    schema = load_schema()
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
-    if errors:
-        raise UserError("\n".join(_explain(error, source) for error in errors))
-    completed = _with_defaults(copy.deepcopy(config), schema, schema)
+    completed = validated(config, SCHEMA_PATH, source, "config/README.md")
     _refuse_repeated_names(completed, source)
     return completed
 
 
-def _explain(error: ValidationError, source: str) -> str:
+def validated(values: dict[str, Any], schema_path: Path, source: str, manual: str) -> dict[str, Any]:
+    """Check values against a YAML schema and return a copy completed with its defaults.
+
+    Args:
+        values: as read from YAML; not changed.
+        schema_path: the JSON schema.
+        source: the file that messages name.
+        manual: the document that messages refer to.
+
+    Raises:
+        UserError: every violation, one per line.
+    """
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    errors = sorted(Draft202012Validator(schema).iter_errors(values), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise UserError("\n".join(_explain(error, source, manual) for error in errors))
+    return _with_defaults(copy.deepcopy(values), schema, schema)
+
+
+def _explain(error: ValidationError, source: str, manual: str) -> str:
     key = error.json_path.removeprefix("$.").removeprefix("$") or "(top level)"
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
@@ -58,7 +73,7 @@ def _explain(error: ValidationError, source: str) -> str:
         found = found[:117] + "..."
     described = error.schema.get("description", "").strip() if isinstance(error.schema, dict) else ""
     remedy = f" Expected: {described}" if described else ""
-    return f"{source}: {key}: found {found}: {error.message}.{remedy} See config/README.md."
+    return f"{source}: {key}: found {found}: {error.message}.{remedy} See {manual}."
 
 
 def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:

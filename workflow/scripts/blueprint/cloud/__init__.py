@@ -1,0 +1,1 @@
+"""Life on a rented machine: settings, synchronisation, cost, the guard, the provider."""
