@@ -45,8 +45,11 @@ dag: $(VENV)/.ready  ## print the graph of rules in Graphviz's language
 config-docs: $(VENV)/.ready  ## write the table of keys in config/README.md from the schema
 	$(BIN)/python workflow/scripts/config_docs.py config/README.md
 
-constraints:  ## resolve envs/laptop.txt anew into envs/laptop.constraints.txt
-	workflow/scripts/constraints.sh
+lock: $(VENV)/.ready  ## generate envs/<name>.yaml from envs/<name>.in.yaml
+	$(BIN)/python workflow/scripts/environments.py lock
+
+constraints: $(VENV)/.ready  ## resolve envs/laptop.txt into envs/laptop.constraints.txt
+	$(BIN)/python workflow/scripts/environments.py constraints
 
 clean:  ## remove results, logs and the demo scene (the virtual environment stays)
 	rm -rf results logs resources/demo .snakemake

@@ -1,0 +1,1 @@
+"""Pinned environments: locked, installed, verified, and never moved afterwards."""
