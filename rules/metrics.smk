@@ -9,18 +9,19 @@ rule metrics:
         variant="results/{facility}/enriched/{clip}/{variant}.mp4",
     output:
         scores="results/{facility}/metrics/{clip}/{variant}.json",
-    params:
-        spec=as_json({"names": config["metrics"]["names"]}),
-        code=code_of("metrics"),
     log:
         "logs/{facility}/metrics/{clip}/{variant}.log",
     benchmark:
         "benchmarks/results/{facility}/metrics/{clip}/{variant}.tsv"
-    threads: 2
     conda:
         "../envs/metrics.yaml"
+    threads: 2
+    params:
+        spec=as_json({"names": config["metrics"]["names"]}),
+        code=code_of("metrics"),
     message:
         "Scoring {wildcards.facility}/{wildcards.clip}/{wildcards.variant}"
     shell:
         "python {SCRIPTS}/metrics.py --render {input.rgb:q} --variant {input.variant:q} --depth-m {input.depth_m:q}"
-        " --cameras {input.cameras:q} --spec {params.spec:q} --output {output.scores:q} > {log:q} 2>&1"
+        " --cameras {input.cameras:q} --spec {params.spec:q} --threads {threads} --output {output.scores:q}"
+        " > {log:q} 2>&1"

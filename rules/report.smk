@@ -1,6 +1,19 @@
 # Report: verdicts against thresholds, and the page that a person looks at.
 
 
+def summary_spec(wildcards):
+    """All that the summary of a facility depends on, besides its scores."""
+    return as_json(
+        {
+            "facility": wildcards.facility,
+            "clips": list(CLIPS[wildcards.facility]),
+            "variants": list(VARIANTS),
+            "names": config["metrics"]["names"],
+            "thresholds": config["metrics"]["thresholds"],
+        }
+    )
+
+
 rule summary:
     input:
         scores=lambda wildcards: expand(
@@ -12,19 +25,17 @@ rule summary:
     output:
         table="results/{facility}/summary.csv",
         verdicts="results/{facility}/summary.json",
-    params:
-        spec=lambda wildcards: as_json(
-            {"facility": wildcards.facility, "thresholds": config["metrics"]["thresholds"]}
-        ),
-        code=code_of("summary"),
     log:
         "logs/{facility}/summary.log",
     conda:
         "../envs/metrics.yaml"
+    params:
+        spec=summary_spec,
+        code=code_of("summary", "metrics"),
     message:
         "Summing up {wildcards.facility}"
     shell:
-        "python {SCRIPTS}/summary.py {input.scores:q} --spec {params.spec:q} --table {output.table:q}"
+        "python {SCRIPTS}/summary.py --results results --spec {params.spec:q} --table {output.table:q}"
         " --verdicts {output.verdicts:q} > {log:q} 2>&1"
 
 
@@ -39,6 +50,10 @@ rule report:
         scores=for_all_clips("results/{facility}/metrics/{clip}/{variant}.json"),
     output:
         page="results/report.html",
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/metrics.yaml"
     params:
         spec=as_json(
             {
@@ -48,10 +63,6 @@ rule report:
             }
         ),
         code=code_of("report"),
-    log:
-        "logs/report.log",
-    conda:
-        "../envs/metrics.yaml"
     message:
         "Writing {output.page}"
     shell:

@@ -1,0 +1,118 @@
+"""Sum up a facility: its scores as one tidy table, its verdicts, and where they come from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from blueprint import files
+from blueprint.metrics.catalogue import METRICS
+from blueprint.metrics.verdicts import ORDER, judge, mean_of, worst
+
+COLUMNS = ("facility", "clip", "variant", "metric", "mean", "worst", "worst_frame", "unit", "better", "warn", "fail")
+
+
+def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts of a facility with everything that led to them.
+
+    Args:
+        results: the folder ``results``.
+        spec: ``facility``, ``clips``, ``variants``, ``thresholds`` and what else the rule hands over.
+
+    Raises:
+        UserError: a file of the results cannot be read.
+    """
+    folder = results / spec["facility"]
+    thresholds = {name: limits for name, limits in spec["thresholds"].items() if limits}
+    clips = {}
+    for clip in spec["clips"]:
+        clips[clip] = {
+            variant: _summarize_variant(files.read_json(folder / "metrics" / clip / f"{variant}.json"), thresholds)
+            for variant in spec["variants"]
+        }
+    summary = {
+        "facility": spec["facility"],
+        "clips": clips,
+        "variants": {variant: _over_clips([clips[clip][variant] for clip in clips]) for variant in spec["variants"]},
+        **_over_clips([entry for variants in clips.values() for entry in variants.values()]),
+        "thresholds": thresholds,
+        "metrics": {name: asdict(METRICS[name]) for name in spec["names"]},
+        "not_judged": _not_judged(spec["names"], thresholds, clips),
+    }
+    return summary
+
+
+def _summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, float]]) -> dict[str, Any]:
+    entries = {}
+    for name in scores["names"]:
+        mean = scores["mean"][name]
+        frame = worst_frame(name, scores["frames"][name])
+        entries[name] = {
+            "mean": mean,
+            "worst": None if frame is None else scores["frames"][name][frame],
+            "worst_frame": frame,
+            "verdict": judge(name, mean, thresholds.get(name, {})),
+        }
+    return {"verdict": worst(entry["verdict"] for entry in entries.values()), "scores": entries}
+
+
+def worst_frame(name: str, values: list[float | None]) -> int | None:
+    """Index of the frame with the worst value of a score; None when no frame has a value."""
+    defined = [(value, index) for index, value in enumerate(values) if value is not None]
+    if not defined:
+        return None
+    sign = 1 if METRICS[name].better == "higher" else -1
+    return min(defined, key=lambda pair: (sign * pair[0], pair[1]))[1]
+
+
+def _over_clips(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = Counter(entry["verdict"] for entry in entries)
+    names = entries[0]["scores"]
+    return {
+        "verdict": worst(entry["verdict"] for entry in entries),
+        "counts": {verdict: counts[verdict] for verdict in ORDER},
+        "mean": {name: mean_of([entry["scores"][name]["mean"] for entry in entries]) for name in names},
+    }
+
+
+def _not_judged(names: list[str], thresholds: dict[str, Any], clips: dict[str, Any]) -> list[dict[str, str]]:
+    """What took no part in the verdicts, and why: nothing is left out in silence."""
+    skipped = [
+        {"what": f"threshold of {name}", "why": f"{name} is not among metrics.names"}
+        for name in sorted(set(thresholds) - set(names))
+    ]
+    for clip, variants in clips.items():
+        for variant, entry in variants.items():
+            skipped += [
+                {"what": f"{name} of {clip}/{variant}", "why": "undefined on every frame (see docs/metrics.md)"}
+                for name, score in entry["scores"].items()
+                if score["mean"] is None
+            ]
+    return skipped
+
+
+def as_csv(summary: dict[str, Any]) -> str:
+    """The scores as tidy CSV: one row per clip, variant and metric."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [*COLUMNS, "verdict"], lineterminator="\n")
+    writer.writeheader()
+    for clip, variants in summary["clips"].items():
+        for variant, entry in variants.items():
+            for name, score in entry["scores"].items():
+                writer.writerow(
+                    {
+                        "facility": summary["facility"],
+                        "clip": clip,
+                        "variant": variant,
+                        "metric": name,
+                        **score,
+                        "unit": METRICS[name].unit,
+                        "better": METRICS[name].better,
+                        **{key: summary["thresholds"].get(name, {}).get(key) for key in ("warn", "fail")},
+                    }
+                )
+    return stream.getvalue()

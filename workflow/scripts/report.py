@@ -1,0 +1,23 @@
+"""Write the page that a person looks at: one file, no network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from blueprint import cli, files
+from blueprint.report.page import build
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="the folder `results`")
+    parser.add_argument("--spec", type=cli.json_argument, required=True, help="title, facilities and their clips")
+    parser.add_argument("--output", type=Path, required=True, help="page to write")
+    arguments = parser.parse_args()
+    files.write_text(arguments.output, build(arguments.results, arguments.spec))
+
+
+if __name__ == "__main__":
+    cli.run(main)
