@@ -13,6 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 from blueprint import config as configuration
+from blueprint.enrich import variants
 from blueprint.errors import UserError
 from blueprint.files import code_digest
 

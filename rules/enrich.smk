@@ -1,9 +1,17 @@
 # Enrich: every appearance variant of a clip in one job, so that a model is loaded once.
 
 
-def enrich_spec(wildcards):
-    """All that the variants of a clip depend on, besides the rendered clip."""
-    return as_json({**config["enrich"], "facility": facility_of(wildcards)["description"]})
+ENGINE = config["enrich"]["engine"]
+# Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
+ENGINE_SOURCES = {
+    "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras"),
+}
+try:
+    ENRICH_SPECS = {
+        facility["name"]: variants.clip_spec(config["enrich"], facility) for facility in config["facilities"]
+    }
+except UserError as error:
+    raise WorkflowError(f"{CONFIG_SOURCE}: {error}")
 
 
 rule enrich:
@@ -16,18 +24,25 @@ rule enrich:
         clips=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
         provenance=expand("results/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),
     params:
-        spec=enrich_spec,
-        code=code_of("enrich"),
+        spec=lambda wildcards: as_json(ENRICH_SPECS[wildcards.facility]),
+        code=code_digest(
+            SCRIPTS / "enrich.py",
+            *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py")),
+            *(SCRIPTS / "blueprint" / "enrich" / name for name in ("__init__.py", *ENGINE_SOURCES[ENGINE])),
+        ),
         folder=lambda wildcards: f"results/{wildcards.facility}/enriched/{wildcards.clip}",
     log:
         "logs/{facility}/enrich/{clip}.log",
     benchmark:
         "benchmarks/results/{facility}/enrich/{clip}.tsv"
     threads: 2
+    resources:
+        gpu=0 if ENGINE == "photometric" else 1,
     conda:
-        f"../envs/{ENGINE_ENVIRONMENT[config['enrich']['engine']]}.yaml"
+        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
     message:
         "Enriching {wildcards.facility}/{wildcards.clip}"
     shell:
         "python {SCRIPTS}/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
-        " --cameras {input.cameras:q} --spec {params.spec:q} --folder {params.folder:q} > {log:q} 2>&1"
+        " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
+        " --gpus {resources.gpu} > {log:q} 2>&1"

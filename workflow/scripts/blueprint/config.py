@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from blueprint.enrich import variants
 from blueprint.errors import UserError
 
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
@@ -93,7 +94,7 @@ def _with_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
 def _refuse_repeated_names(config: dict[str, Any], source: str) -> None:
     lists = {
         "facilities": [facility["name"] for facility in config["facilities"]],
-        "enrich.variants": [variant["name"] for variant in config["enrich"]["variants"]],
+        "enrich.variants": [variant["name"] for variant in variants.expand(config["enrich"]["variants"])],
         "clips": _clip_names(config["clips"]),
     }
     for facility in config["facilities"]:
@@ -139,8 +140,8 @@ def clips_of(config: dict[str, Any], facility: str) -> dict[str, dict[str, Any]]
 
 
 def variants_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The variants by name, in the order of the configuration."""
-    return {entry["name"]: entry for entry in config["enrich"]["variants"]}
+    """The variants by name, in the order of the configuration, preset sets expanded."""
+    return {variant["name"]: variant for variant in variants.expand(config["enrich"]["variants"])}
 
 
 def is_demo_scene(scene: str) -> bool:

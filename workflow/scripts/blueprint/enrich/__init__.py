@@ -1,0 +1,70 @@
+"""Enrichment: appearance variants of a rendered clip, made by one of several engines behind one small interface.
+
+An engine is a module with one function::
+
+    make_variants(clip: Clip, variants: Sequence[Variant], options: Options, finish: Finish) -> None
+
+It makes every variant given (a model loads once) and hands each over with ``finish`` the moment it is complete, so that
+an interruption costs no more than the variant being made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # Snakemake imports this package to plan; it needs no codecs
+    from blueprint.video import VideoInfo
+
+ENGINE_MODULES = {
+    "photometric": "photometric",
+    "cosmos-transfer2.5": "cosmos_transfer",
+    "diffusers": "cosmos_diffusers",
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered clip as the engines read it."""
+
+    rgb: Path
+    depth: Path  # grey video, relative inverse depth
+    depth_m: Path  # npz, metres
+    cameras: Path
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One appearance, complete: nothing is filled in later."""
+
+    name: str
+    seed: int
+    preset: str | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an engine needs besides the clip: settings that decide the pixels, and facts of this machine."""
+
+    settings: dict[str, Any]
+    scratch: Path  # an empty folder on the file system of the outputs
+    gpus: int = 0
+    cosmos_root: Path | None = None
+
+
+Finish = Callable[[Variant, Path, dict[str, Any]], None]
+"""Takes a variant, its finished video (which is moved away) and its provenance; ``provenance["run"]`` may hold what
+differs between two identical runs (seconds, GPU name, peak VRAM)."""
+
+
+def load_engine(name: str) -> ModuleType:
+    """The module of an engine; only the chosen one is imported, since each lives in its own environment."""
+    return import_module(f"blueprint.enrich.{ENGINE_MODULES[name]}")

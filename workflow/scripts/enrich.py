@@ -1,0 +1,102 @@
+"""Make every appearance variant of one rendered clip.
+
+A variant that an earlier, interrupted run finished is taken over as it is; the others are made by the chosen engine,
+all in one go. What each output was made from, and by what, is written beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from blueprint import cli
+from blueprint.enrich import Clip, Options, Variant, load_engine
+from blueprint.enrich.kept import Kept
+from blueprint.errors import UserError
+from blueprint.files import file_digest, value_digest
+from blueprint.video import probe
+
+log = logging.getLogger("enrich")
+
+
+def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine: Any) -> list[str]:
+    """Make the variants of a clip that are not finished yet.
+
+    Args:
+        clip: the rendered clip.
+        spec: engine, settings and variants, from `blueprint.enrich.variants.clip_spec`.
+        code: digest of the sources.
+        folder: where ``<variant>.mp4`` and ``<variant>.json`` go.
+        machine: what `Options` holds besides settings and scratch folder.
+
+    Returns:
+        The names of the variants that were made now.
+
+    Raises:
+        UserError: the engine failed, or what it made does not align with the clip frame by frame.
+    """
+    variants = [Variant(**entry) for entry in spec["variants"]]
+    inputs = {name: file_digest(getattr(clip, name)) for name in ("rgb", "depth", "depth_m", "cameras")}
+    needs = {
+        variant.name: {
+            "engine": spec["engine"],
+            "settings": spec["settings"],
+            "variant": asdict(variant),
+            "inputs": inputs,
+            "code": code,
+        }
+        for variant in variants
+    }
+    kept = Kept(folder, {name: value_digest(need) for name, need in needs.items()})
+    pending = [variant for variant in variants if not kept.restore(variant.name)]
+    log.info("%d of %d variants are finished already", len(variants) - len(pending), len(variants))
+
+    def finish(variant: Variant, video: Path, provenance: dict[str, Any]) -> None:
+        made = probe(video)
+        if made != clip.info:
+            raise UserError(f"{variant.name}: the engine made {made}, but the rendered clip is {clip.info}.")
+        run = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node()}
+        run |= provenance.pop("run")
+        kept.add(variant.name, video, {**needs[variant.name], **provenance, "clip": asdict(made), "run": run})
+        log.info("%s: finished", variant.name)
+
+    if pending:
+        scratch = folder / ".scratch"
+        shutil.rmtree(scratch, ignore_errors=True)  # what a killed job left
+        scratch.mkdir(parents=True)
+        try:
+            options = Options(settings=spec["settings"], scratch=scratch.resolve(), **machine)
+            load_engine(spec["engine"]).make_variants(clip, pending, options, finish)
+        finally:
+            shutil.rmtree(scratch)
+    missing = [variant.name for variant in variants if not (folder / f"{variant.name}.json").exists()]
+    if missing:
+        raise UserError(f"{folder}: {spec['engine']} made no output for {', '.join(missing)}.")
+    kept.prune()
+    return [variant.name for variant in pending]
+
+
+def main() -> None:
+    """Parse the command line and enrich one clip."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rgb", type=Path, required=True, help="the rendered clip")
+    parser.add_argument("--depth", type=Path, required=True, help="its depth as a grey video")
+    parser.add_argument("--depth-m", type=Path, required=True, help="its metric depth")
+    parser.add_argument("--cameras", type=Path, required=True, help="its cameras")
+    parser.add_argument("--spec", type=cli.json_argument, required=True, help="engine, settings, variants (JSON)")
+    parser.add_argument("--code", required=True, help="digest of the sources")
+    parser.add_argument("--folder", type=Path, required=True, help="where the variants go")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to this job")
+    args = parser.parse_args()
+    clip = Clip(args.rgb, args.depth, args.depth_m, args.cameras, probe(args.rgb))
+    enrich(clip, args.spec, args.code, args.folder, gpus=args.gpus)
+
+
+if __name__ == "__main__":
+    cli.run(main)
