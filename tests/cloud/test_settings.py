@@ -14,6 +14,7 @@ CANARIES = {
     "B2_APPLICATION_KEY": "canary-key",
     "VAST_API_KEY": "canary-vast",
     "HF_TOKEN": "canary-hf",
+    "GIT_TOKEN": "canary-git",
 }
 
 

@@ -30,6 +30,7 @@ SECRET_VARIABLES = {
     "application_key": ("B2_APPLICATION_KEY",),
     "vast_api_key": ("VAST_API_KEY", "CONTAINER_API_KEY"),
     "hf_token": ("HF_TOKEN",),
+    "git_token": ("GIT_TOKEN",),
 }
 INSTANCE_VARIABLES = ("VAST_INSTANCE_ID", "CONTAINER_ID", "VAST_CONTAINERLABEL")
 PROVIDER_MODES = ("stop", "destroy")
@@ -62,6 +63,8 @@ class CloudSettings:
     application_key: str | None = field(default=None, repr=False)
     vast_api_key: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
+    git_token: str | None = field(default=None, repr=False)
+    """Lets a machine clone this repository when it is private."""
 
     @property
     def has_budget(self) -> bool:
