@@ -8,12 +8,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+ENVS = Path(workflow.basedir) / "envs"
 sys.path.insert(0, str(SCRIPTS))
 # Jobs call `python`: the one that runs Snakemake, unless a conda environment comes before it on PATH.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 from blueprint import config as configuration
 from blueprint.enrich import variants
+from blueprint.environments import needs
 from blueprint.errors import UserError
 from blueprint.files import code_digest
 
@@ -32,6 +34,10 @@ ENGINE_ENVIRONMENT = {
     "cosmos-transfer2.5": "cosmos-transfer",
     "diffusers": "cosmos-diffusers",
 }
+
+
+# Post-deploy scripts, which run from a copy elsewhere, find the workflow's programs by it.
+os.environ.update(BLUEPRINT_SCRIPTS=str(SCRIPTS))
 
 
 def one_of(names):

@@ -20,6 +20,7 @@ rule enrich:
         depth="results/{facility}/clips/{clip}/depth.mp4",
         depth_m="results/{facility}/clips/{clip}/depth.npz",
         cameras="results/{facility}/clips/{clip}/cameras.json",
+        environment=f"results/preflight/{ENGINE_ENVIRONMENT[ENGINE]}.json",
     output:
         clips=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
         provenance=expand("results/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),

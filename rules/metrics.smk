@@ -7,6 +7,7 @@ rule metrics:
         depth_m="results/{facility}/clips/{clip}/depth.npz",
         cameras="results/{facility}/clips/{clip}/cameras.json",
         variant="results/{facility}/enriched/{clip}/{variant}.mp4",
+        environment="results/preflight/metrics.json",
     output:
         scores="results/{facility}/metrics/{clip}/{variant}.json",
     log:

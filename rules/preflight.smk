@@ -1,9 +1,10 @@
-# Preflight: is the scan something that can be rendered at all?
+# Preflight: is the scan something that can be rendered at all, and does every stage have the modules it needs?
 
 
 rule preflight:
     input:
         scene=scene_of,
+        environment="results/preflight/render.json",
     output:
         marker="results/{facility}/preflight.json",
     params:
@@ -21,3 +22,22 @@ rule preflight:
     shell:
         "python {SCRIPTS}/preflight.py --scene {input.scene:q} --spec {params.spec:q} --output {output.marker:q}"
         " > {log:q} 2>&1"
+
+
+# What a stage needs must import before anything is computed. The marker says nothing of the machine: it is made once.
+rule environment:
+    output:
+        marker="results/preflight/{environment}.json",
+    params:
+        spec=lambda wildcards: as_json(needs.check_spec(wildcards.environment, ENVS)),
+    log:
+        "logs/preflight/{environment}.log",
+    conda:
+        "../envs/{environment}.yaml"
+    message:
+        "Checking the environment {wildcards.environment}"
+    wildcard_constraints:
+        environment=one_of(needs.MODULES),
+    priority: 100
+    shell:
+        "python {SCRIPTS}/environments.py check --spec {params.spec:q} --output {output.marker:q} > {log:q} 2>&1"

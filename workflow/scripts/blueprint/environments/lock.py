@@ -1,8 +1,8 @@
 """From short human-written inputs to exact environment files.
 
-`envs/<name>.in.yaml` names lists of conda packages and the direct pins from the package index; `envs/<name>.yaml`, which
-Snakemake hands to conda, is generated from it: every conda package with version and build, every package from the index
-with version and hashes, the whole closure. One hash puts pip in hash-checking mode, so nothing else can be installed.
+`envs/<name>.in.yaml` names lists of conda packages and the direct pins from the package index. `envs/<name>.yaml`,
+which Snakemake hands to conda, is generated from it: every conda package with version and build, every package from the
+index with version and hashes, the whole closure. One hash puts pip in hash-checking mode: nothing else can come in.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def lock_constraints(requirements: Path, target: Path) -> None:
         if target.exists():
             part.write_text(target.read_text(encoding="utf-8"), encoding="utf-8")
         _compile(requirements, part, "--no-header", "--no-annotate")
-        header = f"# Generated: the full closure of {requirements.name}. Change that file, then run `make constraints`.\n"
+        header = f"# Generated: the full closure of {requirements.name}. Change it, then run `make constraints`.\n"
         part.write_text(header + part.read_text(encoding="utf-8"), encoding="utf-8")
 
 

@@ -1,0 +1,170 @@
+"""One more package for an environment that is already made, without moving the torch in it.
+
+The only place in this repository that installs into an existing environment: exact versions, no dependencies, torch
+compared before and after. Used while an environment is made, and by people; never by a job.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from blueprint.environments.verify import TorchBuild, torch_build
+from blueprint.errors import UserError
+
+GIT_PIN = re.compile(r"git\+.+@[0-9a-f]{40}$")
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An installed package, or one that pip would install."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+
+    @property
+    def pin(self) -> str:
+        """The package as ``name==version``."""
+        return f"{self.name}=={self.version}"
+
+
+def add(python: str, requirements: Sequence[str], *, build_isolation: bool = True) -> None:
+    """Install exactly the named packages, and nothing else, into the environment of ``python``.
+
+    Args:
+        requirements: ``name==version`` or ``name @ git+https://...@<40 hex digits>``.
+        build_isolation: False lets a package that is built from source see the installed torch.
+
+    Raises:
+        UserError: a requirement is not exact; it would move torch or another installed package (the message names the
+            requirement that asks for it); it needs packages that were not named; or torch was moved after all.
+    """
+    pins = [_exact(requirement) for requirement in requirements]
+    before = _torch_or_refuse(python)
+    isolation = [] if build_isolation else ["--no-build-isolation"]
+    missing = _needed_besides(python, pins, before, isolation)
+    if missing:
+        raise UserError(
+            f"{', '.join(requirements)} also needs {', '.join(missing)}. Nothing was installed. "
+            f"Name all of it: {' '.join([*requirements, *missing])}"
+        )
+    finished = _pip(python, "install", "--no-deps", *isolation, *requirements)
+    if finished.returncode:
+        raise UserError(f"pip could not install {', '.join(requirements)}:\n{finished.stderr.strip()}")
+    after = torch_build(python)
+    if after != before:
+        raise UserError(
+            f"{python}: {before} became {after or 'no torch'} while {', '.join(requirements)} was installed. "
+            "This environment must not be used: delete it and make it anew."
+        )
+
+
+def _exact(text: str) -> Requirement:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise UserError(f"{text!r} is not a requirement ({error}). Write name==version.") from error
+    exact = [part.operator for part in requirement.specifier] == ["=="] and "*" not in str(requirement.specifier)
+    if not exact and not GIT_PIN.search(requirement.url or ""):
+        raise UserError(f"{text!r} is not exact. Write name==version, or name @ git+https://...@<full commit>.")
+    return requirement
+
+
+def _torch_or_refuse(python: str) -> TorchBuild:
+    build = torch_build(python)
+    if build is None:
+        raise UserError(f"{python}: there is no torch in this environment to guard. Is it the right Python?")
+    return build
+
+
+def _needed_besides(python: str, pins: list[Requirement], torch: TorchBuild, options: list[str]) -> list[str]:
+    """What pip would install besides the named packages, when nothing that is installed may change.
+
+    Raises:
+        UserError: it cannot be had without moving something.
+    """
+    installed = _installed(python)
+    named = {canonicalize_name(pin.name) for pin in pins}
+    if "torch" in named:
+        raise UserError(f"torch is not to be changed: {python} has {torch}. To change it, change envs/*.in.yaml.")
+    for pin in pins:
+        there = installed.get(canonicalize_name(pin.name))
+        if there and pin.specifier and not pin.specifier.contains(there.version, prereleases=True):
+            raise UserError(f"{there.pin} is installed in {python}; {pin} would change it. Change envs/*.in.yaml.")
+    kept = [f"{name}=={found.version}" for name, found in installed.items() if name not in named]
+    plan = _plan(python, [*options, *map(str, pins)], kept)
+    if plan is None:
+        raise UserError(_who_moves(python, pins, installed, torch))
+    return sorted(found.pin for found in plan if canonicalize_name(found.name) not in named)
+
+
+def _who_moves(python: str, pins: list[Requirement], installed: dict[str, Distribution], torch: TorchBuild) -> str:
+    asked = ", ".join(map(str, pins))
+    plan = _plan(python, list(map(str, pins)), [])
+    if plan is None:
+        return f"{asked} cannot be installed beside {torch} at all: pip finds no set of versions that go together."
+    moved = [found for found in plan if canonicalize_name(found.name) in installed]
+    names = {canonicalize_name(found.name) for found in moved}
+    reasons = [
+        f"  {found.pin} requires {requirement}; installed is {installed[name].pin}"
+        for found in plan
+        for requirement in map(Requirement, found.requires)
+        if (name := canonicalize_name(requirement.name)) in names
+        and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
+        and not requirement.specifier.contains(installed[name].version, prereleases=True)
+    ]
+    would = ", ".join(f"{installed[canonicalize_name(found.name)].pin} to {found.version}" for found in moved)
+    return (
+        f"{asked} would move {would} in {python}. Nothing was installed.\n"
+        + "\n".join(reasons)
+        + f"\nChoose versions that fit {torch}."
+    )
+
+
+def _plan(python: str, requirements: list[str], constraints: list[str]) -> list[Distribution] | None:
+    """What pip would install, or None when it finds no way. Nothing is downloaded that has metadata of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        fixed, report = Path(folder, "constraints.txt"), Path(folder, "report.json")
+        fixed.write_text("\n".join(constraints), encoding="utf-8")
+        finished = _pip(
+            python, "install", "--dry-run", "--report", str(report), "--constraint", str(fixed), *requirements
+        )
+        if finished.returncode:
+            if "ResolutionImpossible" in finished.stderr or "No matching distribution" in finished.stderr:
+                return None
+            raise UserError(f"pip could not plan {', '.join(requirements)}:\n{finished.stderr.strip()}")
+        entries = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return [
+        Distribution(
+            entry["metadata"]["name"], entry["metadata"]["version"], tuple(entry["metadata"].get("requires_dist", []))
+        )
+        for entry in entries
+    ]
+
+
+def _installed(python: str) -> dict[str, Distribution]:
+    finished = _pip(python, "inspect")
+    if finished.returncode:
+        raise UserError(f"{python}: pip cannot look into this environment:\n{finished.stderr.strip()}")
+    entries = [entry["metadata"] for entry in json.loads(finished.stdout)["installed"]]
+    return {
+        canonicalize_name(entry["name"]): Distribution(
+            entry["name"], entry["version"], tuple(entry.get("requires_dist", []))
+        )
+        for entry in entries
+    }
+
+
+def _pip(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
