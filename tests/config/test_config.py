@@ -107,8 +107,8 @@ def test_a_facility_brings_its_own_clips():
 
 def test_missing_scene_is_refused_with_its_key(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = configuration.complete(changed(facilities=[facility(), facility(name="b", scene="scan.ply")]), "my.yaml")
-    with pytest.raises(UserError, match=r"my\.yaml: facilities\[1\]\.scene: found 'scan\.ply'"):
-        configuration.refuse_missing_files(config, "my.yaml")
-    (tmp_path / "scan.ply").touch()
-    configuration.refuse_missing_files(config, "my.yaml")
+    config = configuration.complete(changed(facilities=[facility(), facility(name="b", scene="scan.spz")]), "my.yaml")
+    with pytest.raises(UserError, match=r"my\.yaml: facilities\[1\]\.scene: found 'scan\.spz'"):
+        configuration.refuse_unusable_files(config, "my.yaml")
+    (tmp_path / "scan.spz").touch()
+    configuration.refuse_unusable_files(config, "my.yaml")

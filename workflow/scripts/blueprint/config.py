@@ -14,6 +14,7 @@ from jsonschema.exceptions import ValidationError
 
 from blueprint.enrich import variants
 from blueprint.errors import UserError
+from blueprint.ply import check_layout
 
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 DEMO_FOLDER = "resources/demo"
@@ -149,11 +150,11 @@ def is_demo_scene(scene: str) -> bool:
     return Path(scene).parent.as_posix() == DEMO_FOLDER and Path(scene).stem in DEMO_SCENES
 
 
-def refuse_missing_files(config: dict[str, Any], source: str) -> None:
-    """Check that the files which the configuration names are there, before any job is planned.
+def refuse_unusable_files(config: dict[str, Any], source: str) -> None:
+    """Check that the files which the configuration names are there and look like scenes, before any job is planned.
 
     Raises:
-        UserError: the first scene or camera path that is absent, with its key.
+        UserError: the first scene or camera path that is absent or of another kind, with its key.
     """
     for index, facility in enumerate(config["facilities"]):
         scene = facility["scene"]
@@ -163,6 +164,11 @@ def refuse_missing_files(config: dict[str, Any], source: str) -> None:
                 f"{source}: facilities[{index}].scene: found {scene!r}: there is no such file in {Path.cwd()}. "
                 f"Correct the path, or name a demo scene ({made})."
             )
+        if Path(scene).suffix == ".ply" and Path(scene).is_file():
+            try:
+                check_layout(Path(scene))
+            except UserError as error:
+                raise UserError(f"{source}: facilities[{index}].scene: {error}") from error
         for key, clips in (("clips", config["clips"]), (f"facilities[{index}].clips", facility.get("clips", []))):
             for number, clip in enumerate(clips):
                 if "file" in clip and not Path(clip["file"]).is_file():

@@ -15,7 +15,7 @@ import numpy as np
 from gsply.spz import read_spz
 
 from blueprint.errors import UserError
-from blueprint.splat.ply import check_layout
+from blueprint.ply import check_layout
 from blueprint.splat.scene import Splat
 
 # A scan may lose this share of its Gaussians to values that cannot be drawn; with more it is refused.
