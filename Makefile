@@ -23,10 +23,10 @@ demo: $(VENV)/.ready  ## render, enrich, score and report the demo kitchen on th
 	@echo "Open results/report.html in a browser."
 
 test: $(VENV)/.ready  ## run the tests
-	$(BIN)/pytest -n auto -m "not slow and not gpu"
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 test-slow: $(VENV)/.ready  ## run the long tests too
-	$(BIN)/pytest -n auto -m "not gpu"
+	$(BIN)/pytest -n auto --dist loadfile -m "not gpu"
 
 lint: $(VENV)/.ready  ## check style: ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check $(SOURCES)
