@@ -18,7 +18,7 @@ from blueprint.files import whole_file
 from blueprint.splat import Splat
 
 SCENES: dict[str, Callable[[Mapping[str, Vector]], Room]] = {"kitchen": kitchen}
-GAUSSIANS = 180_000
+GAUSSIANS = 240_000
 SPREAD = 0.74  # standard deviation of a Gaussian over the size of its cell: no gaps, little blur
 JITTER = 0.12  # of a cell
 THICKNESS_M = 0.0015

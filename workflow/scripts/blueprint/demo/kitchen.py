@@ -8,24 +8,27 @@ from dataclasses import replace
 import numpy as np
 
 from blueprint.demo.materials import Material, plain, rgb, sky, stone, tiles, wood
+from blueprint.demo.noise import clouds
 from blueprint.demo.room import Front, Room, wall_with_hole, window
 from blueprint.demo.surfaces import Vector
 
 WEST, EAST, SOUTH, NORTH, CEILING = -2.5, 2.5, -2.0, 2.0, 2.7
 WORKTOP_M = 0.9
+DOOR_M = 0.018  # how far doors stand before their cabinet
 
 WALL = plain("#efe4cf", cell_m=0.08, mottle=0.04)
 WHITE = plain("#f1efea", cell_m=0.05, mottle=0.02, gloss=0.1)
 OAK = wood("#c1905a")
 DARK_OAK = wood("#7d5433")
+SEAT = plain("#80563a", cell_m=0.03, mottle=0.15, gloss=0.12)
 GRANITE = stone("#4a4b4f", gloss=0.5)
 STEEL = plain("#aeb1b5", cell_m=0.04, mottle=0.06, gloss=0.3)
 STEEL_FINE = replace(STEEL, cell_m=(0.016, 0.016))
-CHROME = plain("#c9ccd0", cell_m=0.02, mottle=0.02, gloss=0.6)
+CHROME = plain("#b4b8bd", cell_m=0.03, mottle=0.02, gloss=0.35)
 BLACK = plain("#1b1c1f", cell_m=0.04, gloss=0.45)
 SHADOW = plain("#2c2722", cell_m=0.06)
 FLOOR = tiles("#d8d0c0", (0.4, 0.4), second="#b3a48e", cell_m=0.07, gloss=0.22)
-METRO = tiles("#eef0ea", (0.15, 0.075), joint="#a9aaa3", joint_m=0.005, bond=True, cell_m=0.05, gloss=0.35)
+METRO = tiles("#eef0ea", (0.15, 0.075), joint="#8f908a", joint_m=0.005, bond=True, cell_m=0.05, gloss=0.35)
 
 
 def kitchen(offsets_m: Mapping[str, Vector]) -> Room:
@@ -102,8 +105,8 @@ def door_panel(room: Room, front: Front, span_m: Vector, rise_m: Vector, materia
     left, right = span_m
     bottom, top = rise_m
     narrow = min(0.075, (top - bottom) / 4)
-    room.on_front(front, span_m, rise_m, panelled(material, right - left, top - bottom, frame_m=narrow), 0.018)
-    out = Front(tuple(front.at(0, 0, 0.018)), front.right)
+    room.on_front(front, span_m, rise_m, panelled(material, right - left, top - bottom, frame_m=narrow), DOOR_M)
+    out = Front(tuple(front.at(0, 0, DOOR_M)), front.right)
     middle = (left + right) / 2
     if handle == "top":
         height = (bottom + top) / 2 if top - bottom < 0.25 else top - 0.06
@@ -118,7 +121,8 @@ def base_cabinet(room: Room, front: Front, width_m: float, layout: str, *, depth
     """A base cabinet below the worktop: ``layout`` is door, doors or drawers."""
     top = WORKTOP_M - 0.04
     room.on_front(front, (0, width_m), (0, 0.1), SHADOW, -0.05)
-    room.solid(front.at(0, 0.0, -depth_m), front.at(width_m, top, 0.0))
+    # The doors of the sink: its bowl hangs behind them.
+    room.solid(front.at(0, 0.0, -depth_m), front.at(width_m, 0.7 if layout == "doors" else top, 0.0))
     if layout == "drawers":
         for low, high in ((0.1, 0.4), (0.4, 0.66), (0.66, top)):
             door_panel(room, front, (0, width_m), (low, high), OAK, "top")
@@ -146,9 +150,9 @@ def fridge(room: Room) -> None:
         room.box((x0, y0, low), (x1, y0 + 0.04, high), steel, "sewtb")
     for low, high in ((0.4, 0.6), (0.75, 1.25)):
         room.bar(front, (0.62, low), (0.62, high), CHROME, 0.011)
-    room.on_front(front, (0.06, 0.2), (1.72, 1.76), plain("#5b6066", cell_m=0.02), 0.002)
+    room.on_front(front, (0.06, 0.2), (1.72, 1.76), plain("#5b6066", cell_m=0.02), 0.012)
     cabinet = Front((x0, 1.42, 1.93), (1, 0, 0))
-    room.box((x0, 1.43, 1.93), (x1, NORTH, 2.35), OAK, "et")
+    room.box((x0, 1.42 - DOOR_M, 1.93), (x1, NORTH, 2.35), OAK, "et")
     door_panel(room, cabinet, (0, 0.35), (0, 0.42), OAK, "right low")
     door_panel(room, cabinet, (0.35, 0.7), (0, 0.42), OAK, "left low")
 
@@ -168,7 +172,7 @@ def north_run(room: Room) -> None:
         if layout:
             base_cabinet(room, Front(tuple(front.at(start, 0)), front.right), width, layout)
         start += width
-    room.quad((-1.72, NORTH, 0), (0, -0.58, 0), (0, 0, 0.86), OAK)
+    room.quad((-1.72, NORTH, 0), (0, 1.42 - DOOR_M - NORTH, 0), (0, 0, 0.86), OAK)
     room.quad((-1.74, 1.385, WORKTOP_M - 0.04), (0, 0, 0.04), (0, 0.615, 0), GRANITE)
     # The worktop leaves a hole for the sink (x -0.97 to -0.37, y 1.5 to 1.88).
     for low, high in (
@@ -199,14 +203,14 @@ def sink(room: Room) -> None:
     room.quad((x1, y0, low), (-dx, 0, 0), (0, 0, dz), bowl)
     room.quad((x0, y0, low), (0, dy, 0), (0, 0, dz), bowl)
     room.quad((x1, y1, low), (0, -dy, 0), (0, 0, dz), bowl)
-    rim = 0.02
+    rim = 0.025
     for low_corner, high_corner in (
         ((x0 - rim, y0 - rim), (x1 + rim, y0)),
         ((x0 - rim, y1), (x1 + rim, y1 + rim)),
         ((x0 - rim, y0), (x0, y1)),
         ((x1, y0), (x1 + rim, y1)),
     ):
-        room.box((*low_corner, WORKTOP_M), (*high_corner, WORKTOP_M + 0.004), STEEL, "t")
+        room.box((*low_corner, WORKTOP_M), (*high_corner, WORKTOP_M + 0.01), STEEL, "nsewt")
     room.lathe(((x0 + x1) / 2, (y0 + y1) / 2, low + 0.003), [(0.04, 0.0), (0.0, 0.0)], BLACK)
     foot = ((x0 + x1) / 2, 1.94, WORKTOP_M)
     room.lathe(foot, [(0.028, 0.0), (0.028, 0.05), (0.014, 0.06)], CHROME)
@@ -223,23 +227,23 @@ def stove(room: Room) -> None:
     room.solid((x0, 1.42, 0), (x1, NORTH, 0.86))
     room.on_front(front, (0, 0.6), (0, 0.1), SHADOW, -0.05)
     room.on_front(front, (0, 0.6), (0.1, 0.22), STEEL)
-    room.on_front(front, (0, 0.6), (0.22, 0.72), BLACK, 0.002)
-    room.on_front(front, (0.07, 0.53), (0.3, 0.6), plain("#3b3330", cell_m=0.03, gloss=0.6), 0.004)
+    room.on_front(front, (0, 0.6), (0.22, 0.72), BLACK, 0.004)
+    room.on_front(front, (0.07, 0.53), (0.3, 0.6), plain("#3b3330", cell_m=0.03, gloss=0.6), 0.014)
     room.on_front(front, (0, 0.6), (0.72, 0.86), STEEL)
     room.bar(front, (0.06, 0.67), (0.54, 0.67), CHROME, 0.01)
     for right in (0.07, 0.16, 0.44, 0.53):
         room.lathe(front.at(right, 0.79), [(0.02, 0.0), (0.018, 0.025), (0.0, 0.025)], BLACK, (0, -1, 0))
-    room.on_front(front, (0.24, 0.36), (0.765, 0.815), plain("#12303a", cell_m=0.015, glow=1.0), 0.002)
-    room.box((x0 + 0.02, 1.44, WORKTOP_M), (x1 - 0.02, 1.93, WORKTOP_M + 0.008), BLACK, "nsewt")
+    room.on_front(front, (0.24, 0.36), (0.765, 0.815), plain("#12303a", cell_m=0.015, glow=1.0), 0.012)
+    room.box((x0 + 0.02, 1.44, WORKTOP_M), (x1 - 0.02, 1.93, WORKTOP_M + 0.012), BLACK, "nsewt")
     ring = plain("#9b9c9e", cell_m=0.012)
     glowing = plain("#d8502a", cell_m=0.012, glow=0.9)
     for x, y, radius in ((0.54, 1.56, 0.085), (0.83, 1.56, 0.07), (0.54, 1.81, 0.07), (0.83, 1.81, 0.085)):
         for scale in (1.0, 0.6):
             r = radius * scale
             shown = glowing if (x, y) == (0.83, 1.56) else ring
-            room.lathe((x, y, WORKTOP_M + 0.011), [(r, 0.0), (r - 0.007, 0.0)], shown)
-    pot(room, (0.83, 1.81, WORKTOP_M + 0.012))
-    pan(room, (0.54, 1.56, WORKTOP_M + 0.012))
+            room.lathe((x, y, WORKTOP_M + 0.02), [(r, 0.0), (r - 0.007, 0.0)], shown)
+    pot(room, (0.83, 1.81, WORKTOP_M + 0.022))
+    pan(room, (0.54, 1.56, WORKTOP_M + 0.022))
     room.box((x0 - 0.02, 1.52, 1.6), (x1 + 0.02, NORTH, 1.67), STEEL, "sewtb")
     room.box((0.53, 1.68, 1.67), (0.83, NORTH, CEILING), replace(STEEL, cell_m=(0.06, 0.06)), "sew")
     for x in (0.52, 0.84):
@@ -252,7 +256,7 @@ def wall_cabinets(room: Room) -> None:
     for x0, widths in ((0.06, (0.28,)), (1.02, (0.5, 0.5, 0.46))):
         x1 = x0 + sum(widths)
         front = Front((x0, 1.65, 1.48), (1, 0, 0))
-        room.box((x0, 1.66, 1.48), (x1, NORTH, 2.25), OAK, "ewtb")
+        room.box((x0, 1.65 - DOOR_M, 1.48), (x1, NORTH, 2.25), OAK, "ewtb")
         left = 0.0
         for number, width in enumerate(widths):
             side = "right low" if number % 2 == 0 else "left low"
@@ -266,7 +270,7 @@ def east_run(room: Room) -> None:
     for start, layout in ((0.2, "door"), (0.8, "drawers"), (1.4, "door")):
         base_cabinet(room, Front(tuple(front.at(start, 0)), front.right), 0.6, layout)
     room.on_front(front, (0, 0.2), (0.1, 0.86), OAK, 0.01)
-    room.quad((1.92, -0.6, 0), (0.58, 0, 0), (0, 0, 0.86), OAK)
+    room.quad((1.92 - DOOR_M, -0.6, 0), (0.58 + DOOR_M, 0, 0), (0, 0, 0.86), OAK)
     worktop(room, (1.885, -0.62), (EAST, 1.385), "swt")
     wall = EAST - 0.008
     room.quad((wall, NORTH, 0.9), (0, -2.62, 0), (0, 0, 0.6), METRO)
@@ -308,9 +312,10 @@ def island(room: Room) -> None:
     body = panelled(OAK, 0.48, 0.76)
     for k in range(3):
         room.quad((x0 + 0.48 * k, y0, 0.1), (0.48, 0, 0), (0, 0, 0.76), body)
-    end = panelled(OAK, y1 - y0, 0.76)
-    room.quad((x1, y0, 0.1), (0, y1 - y0, 0), (0, 0, 0.76), end)
-    room.quad((x0, y1, 0.1), (0, y0 - y1, 0), (0, 0, 0.76), end)
+    depth = y1 + DOOR_M - y0
+    end = panelled(OAK, depth, 0.76)
+    room.quad((x1, y0, 0.1), (0, depth, 0), (0, 0, 0.76), end)
+    room.quad((x0, y1 + DOOR_M, 0.1), (0, -depth, 0), (0, 0, 0.76), end)
     front = Front((x1, y1, 0), (-1, 0, 0))
     for k in range(3):
         door_panel(room, front, (0.48 * k, 0.48 * (k + 1)), (0.1, 0.62), OAK, "right" if k % 2 else "left")
@@ -466,9 +471,14 @@ def fruit_bowl(room: Room, foot: Vector) -> None:
 
 def loaf(room: Room, centre: Vector) -> None:
     """A loaf of bread."""
-    profile = [(0.0, -0.13), (0.04, -0.12), (0.055, -0.05), (0.055, 0.05), (0.04, 0.12), (0.0, 0.13)]
+    profile = [(0.0, -0.12), (0.045, -0.115), (0.062, -0.05), (0.062, 0.05), (0.045, 0.115), (0.0, 0.12)]
     x, y, z = centre
-    room.lathe((x, y, z + 0.045), profile, plain("#b9783c", cell_m=0.016, mottle=0.4), (1, 0, 0))
+
+    def colour(u: np.ndarray, v: np.ndarray, key: int) -> np.ndarray:
+        crust = rgb("#b57a3e") * (0.9 + 0.2 * clouds(u * 30, v * 30, key))[:, None]
+        return np.where((np.abs(np.mod(v, 0.06) - 0.03) < 0.006)[:, None], rgb("#e5c48f"), crust)
+
+    room.lathe((x, y, z + 0.055), profile, Material(colour, (0.016, 0.011)), (1, 0, 0))
 
 
 def pot(room: Room, foot: Vector) -> None:
@@ -515,7 +525,7 @@ def toaster(room: Room, centre: Vector) -> None:
     room.box(
         (x, y - 0.14, WORKTOP_M + 0.01),
         (x + 0.17, y + 0.14, WORKTOP_M + 0.2),
-        plain("#b3372c", cell_m=0.03, gloss=0.45),
+        plain("#a82c22", cell_m=0.03, gloss=0.2),
         "nsewt",
     )
     for dx in (0.045, 0.1):
@@ -528,11 +538,11 @@ def microwave(room: Room, corner: Vector, width_m: float) -> None:
     low, high = WORKTOP_M + 0.01, WORKTOP_M + 0.3
     room.box((x, y, low), (x + 0.36, y + width_m, high), STEEL, "nswt")
     front = Front((x, y + width_m, low), (0, -1, 0))
-    room.on_front(front, (0.02, 0.36), (0.03, 0.26), BLACK, 0.004)
-    room.on_front(front, (0.38, 0.48), (0.2, 0.25), plain("#3fae8c", cell_m=0.015, glow=0.8), 0.004)
+    room.on_front(front, (0.02, 0.36), (0.03, 0.26), BLACK, 0.012)
+    room.on_front(front, (0.38, 0.48), (0.2, 0.25), plain("#3fae8c", cell_m=0.015, glow=0.8), 0.012)
     for up in (0.05, 0.09, 0.13):
         for right in (0.39, 0.425, 0.46):
-            room.on_front(front, (right, right + 0.02), (up, up + 0.02), plain("#6d7175", cell_m=0.02), 0.004)
+            room.on_front(front, (right, right + 0.02), (up, up + 0.02), plain("#6d7175", cell_m=0.02), 0.012)
 
 
 def utensils(room: Room, foot: Vector) -> None:
@@ -566,7 +576,7 @@ def plate_flat(room: Room, foot: Vector, radius_m: float) -> None:
     """A plate lying on the table."""
     r = radius_m
     glaze = plain("#f3efe6", cell_m=0.02, gloss=0.35)
-    room.lathe(foot, [(0.6 * r, 0.002), (r, 0.018), (0.65 * r, 0.01), (0.0, 0.008)], glaze)
+    room.lathe(foot, [(0.6 * r, 0.004), (r, 0.022), (0.65 * r, 0.014), (0.0, 0.013)], glaze)
 
 
 def picture(room: Room, front: Front, width_m: float, height_m: float, code: str) -> None:

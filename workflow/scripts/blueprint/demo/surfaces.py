@@ -27,15 +27,17 @@ class Surface:
     size_m: tuple[float, float]  # lengths along s and t
     material: Material
     wraps: bool = False  # s is an angle: no edge at its ends
+    bends_m: tuple[float, ...] = ()  # places along t where the surface turns a corner: no cell straddles one
 
     def cells(self, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Borders of the cells along s [a + 1] and t [b + 1], in 0-1; cells are ``scale`` times the material's size."""
-        cuts = self.material.cuts_m(*self.size_m)
+        along_s, along_t = self.material.cuts_m(*self.size_m)
+        cuts = along_s, [*along_t, *self.bends_m]
         borders = []
         for axis in (0, 1):
             cell = self.material.cell_m[axis] * scale
             edge = cell if self.wraps and axis == 0 else min(self.material.edge_m * scale, cell)
-            least = 10 if self.wraps and axis == 0 else 1
+            least = 12 if self.wraps and axis == 0 else 1
             borders.append(graded(self.size_m[axis], cell, edge, cuts[axis], least) / self.size_m[axis])
         return borders[0], borders[1]
 
@@ -118,7 +120,7 @@ def lathe(
             slope[:, :1] * outward + slope[:, 1:] * up,
         )
 
-    return Surface(shape, (float(2 * np.pi * radii.max()), length), material, wraps=True)
+    return Surface(shape, (float(2 * np.pi * radii.max()), length), material, wraps=True, bends_m=tuple(stations[1:-1]))
 
 
 def tube(path: Sequence[Vector], radius_m: float, material: Material, plane: Vector) -> Surface:
@@ -140,4 +142,4 @@ def tube(path: Sequence[Vector], radius_m: float, material: Material, plane: Vec
         around = -np.sin(angle) * side - np.cos(angle) * normal
         return centre + radius_m * outward, 2 * np.pi * radius_m * around, along * length
 
-    return Surface(shape, (2 * np.pi * radius_m, length), material, wraps=True)
+    return Surface(shape, (2 * np.pi * radius_m, length), material, wraps=True, bends_m=tuple(stations[1:-1]))
