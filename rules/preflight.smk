@@ -37,7 +37,7 @@ rule environment:
     message:
         "Checking the environment {wildcards.environment}"
     wildcard_constraints:
-        environment=one_of(needs.MODULES),
+        environment=one_of(needs.ENVIRONMENTS),
     priority: 100
     shell:
         "python {SCRIPTS}/environments.py check --spec {params.spec:q} --output {output.marker:q} > {log:q} 2>&1"

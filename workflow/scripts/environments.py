@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from blueprint import cli
-from blueprint.environments.verify import verify
+from blueprint.environments.needs import ENVIRONMENTS, verify_environment
+from blueprint.environments.verify import verify as verify_modules
 from blueprint.errors import UserError
 from blueprint.files import write_json
 
@@ -32,26 +33,17 @@ def constraints(_: argparse.Namespace) -> None:
     locking.lock_constraints(ENVS / "laptop.txt", ENVS / "laptop.constraints.txt")
 
 
+def verify(arguments: argparse.Namespace) -> None:
+    """Import what a stage needs; explain what does not import, or which driver is too old."""
+    verify_environment(arguments.name)
+    log.info("%s: all modules import", arguments.name)
+
+
 def check(arguments: argparse.Namespace) -> None:
-    """Import what a stage needs, in this Python (and in the upstream one), then write the marker."""
-    spec = arguments.spec
-    verify(sys.executable, spec["modules"])
-    if upstream := spec["upstream"]:
-        root = os.environ.get(upstream["root"])
-        if not root:
-            raise UserError(
-                f"{upstream['root']} is not set: {spec['environment']} runs in the environment that conda makes of "
-                f"envs/{spec['environment']}.yaml. Run with `--sdm conda`, or set it (docs/environments.md)."
-            )
-        verify(f"{root}/.venv/bin/python", upstream["modules"], path=root)
-    log.info("%s: %s import", spec["environment"], ", ".join(spec["modules"]))
-    write_json(arguments.output, spec)
-
-
-def verify_modules(arguments: argparse.Namespace) -> None:
-    """Import modules and hold torch's CUDA against the driver; explain what fails."""
-    found = verify(arguments.python, arguments.module, arguments.minimum_driver, path=arguments.path)
-    log.info("%s: %s, %d modules import", arguments.python, found or "no torch", len(arguments.module))
+    """Verify the environment that a rule runs in, then write the rule's marker."""
+    verify_environment(arguments.spec["environment"])
+    log.info("%s: %s import", arguments.spec["environment"], ", ".join(arguments.spec["modules"]))
+    write_json(arguments.output, arguments.spec)
 
 
 def add(arguments: argparse.Namespace) -> None:
@@ -60,6 +52,38 @@ def add(arguments: argparse.Namespace) -> None:
 
     supplements.add(arguments.python, arguments.requirements, build_isolation=not arguments.no_build_isolation)
     log.info("%s: added %s; torch is what it was", arguments.python, ", ".join(arguments.requirements))
+
+
+def install_upstream(arguments: argparse.Namespace) -> None:
+    """Install an upstream repository at a commit, from its own uv.lock, into the active conda environment."""
+    from blueprint.environments.upstream import Upstream, install
+
+    source = Upstream(arguments.repository, arguments.commit, arguments.lock_sha256, arguments.python, arguments.extra)
+    log.info("installed %s", install(source, active_prefix(), arguments.name))
+
+
+def compile_gsplat(arguments: argparse.Namespace) -> None:
+    """Compile gsplat for the GPUs of this machine (or the named ones), so that no job has to."""
+    from blueprint.environments import gsplat_extension
+
+    architectures = arguments.architectures or gsplat_extension.architectures_here()
+    if architectures:
+        log.info("compiled %s for %s", gsplat_extension.build(architectures), architectures)
+        verify_modules(sys.executable, ["gsplat.csrc"])
+    else:
+        log.info("no NVIDIA GPU on this machine: gsplat is not compiled, clips are rendered on the CPU")
+
+
+def active_prefix() -> Path:
+    """The conda environment that is active.
+
+    Raises:
+        UserError: there is none.
+    """
+    prefix = os.environ.get("CONDA_PREFIX")
+    if not prefix:
+        raise UserError("CONDA_PREFIX is not set: activate the environment first.")
+    return Path(prefix)
 
 
 def main() -> None:
@@ -78,18 +102,30 @@ def main() -> None:
     command.add_argument("--output", type=Path, required=True, help="marker to write")
     command.set_defaults(run=check)
 
-    command = commands.add_parser("verify", help=verify_modules.__doc__)
-    command.add_argument("module", nargs="*", help="package.module or package.attribute")
-    command.add_argument("--python", default=sys.executable, help="interpreter of the environment (default: this one)")
-    command.add_argument("--path", help="folder whose modules are to be found too")
-    command.add_argument("--minimum-driver", metavar="VERSION", help="oldest NVIDIA driver")
-    command.set_defaults(run=verify_modules)
+    command = commands.add_parser("verify", help=verify.__doc__)
+    command.add_argument("name", choices=sorted(ENVIRONMENTS))
+    command.set_defaults(run=verify)
 
     command = commands.add_parser("add", help=add.__doc__)
     command.add_argument("requirements", nargs="+", help="name==version, or name @ git+https://...@<commit>")
     command.add_argument("--python", default=sys.executable, help="interpreter of the environment (default: this one)")
     command.add_argument("--no-build-isolation", action="store_true", help="let a source build see the installed torch")
     command.set_defaults(run=add)
+
+    command = commands.add_parser("install-upstream", help=install_upstream.__doc__)
+    command.add_argument("name", help="folder under share/ of the environment")
+    command.add_argument("--repository", required=True)
+    command.add_argument("--commit", required=True, help="full commit")
+    command.add_argument("--lock-sha256", required=True, help="digest of the repository's uv.lock")
+    command.add_argument("--python", required=True, help="exact version")
+    command.add_argument("--extra", help="extra of the project to install")
+    command.set_defaults(run=install_upstream)
+
+    command = commands.add_parser("compile-gsplat", help=compile_gsplat.__doc__)
+    command.add_argument(
+        "--architectures", help="CUDA compute capabilities, such as '8.9;9.0' (default: this machine's)"
+    )
+    command.set_defaults(run=compile_gsplat)
 
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -9,10 +9,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
+from blueprint.environments.probe import SIDECAR
 from blueprint.errors import UserError
+
+
+def architectures_here() -> str:
+    """Compute capabilities of this machine's GPUs in torch's form (``8.9;9.0``); empty when there is none."""
+    if not shutil.which("nvidia-smi"):
+        return ""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ";".join(sorted(set(finished.stdout.split()))) if finished.returncode == 0 else ""
 
 
 def build(architectures: str) -> Path:
@@ -35,6 +46,7 @@ def build(architectures: str) -> Path:
     if not (toolkit / "bin" / "nvcc").exists():
         raise UserError(f"{toolkit}: there is no nvcc. Make this environment anew from envs/render.yaml.")
     os.environ |= {"CUDA_HOME": str(toolkit), "TORCH_CUDA_ARCH_LIST": architectures}
+    import torch
     from torch.utils.cpp_extension import load  # reads CUDA_HOME when it is imported
 
     cuda = package / "cuda"
@@ -52,6 +64,7 @@ def build(architectures: str) -> Path:
             build_directory=folder,
         )
         shutil.copy(Path(folder) / "csrc.so", target.with_suffix(".part"))
+    target.with_name(target.name + SIDECAR).write_text(torch.__version__, encoding="utf-8")
     target.with_suffix(".part").replace(target)
     return target
 

@@ -2,42 +2,102 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint.environments.verify import verify
+from blueprint.errors import UserError
 from blueprint.files import file_digest
 
-MODULES = {
-    "render": ("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2"),
-    "metrics": ("torch", "torchvision", "piq", "numpy", "av", "pandas", "plotly", "jinja2"),
-    "cosmos-diffusers": ("torch", "torchvision", "diffusers", "transformers", "accelerate", "numpy", "av", "cv2"),
-    "cosmos-transfer": ("numpy", "av", "cv2", "huggingface_hub"),
-    "dreamdojo": ("numpy", "av"),
-}
-UPSTREAM = {
-    "cosmos-transfer": {
-        "root": "COSMOS_TRANSFER_ROOT",
-        "modules": ("torch", "natsort", "sam2", "transformer_engine.pytorch", "cosmos_transfer2.config"),
-    },
-    "dreamdojo": {
-        "root": "DREAMDOJO_ROOT",
-        "modules": ("torch", "piq", "transformer_engine.pytorch", "cosmos_predict2.action_conditioned.inference"),
-    },
-}
-"""Environments that hold an upstream repository with an interpreter of its own, at ``$<root>/.venv``."""
+
+@dataclass(frozen=True)
+class Upstream:
+    """An installation beside the environment's own packages, with an interpreter of its own at ``.venv/bin/python``."""
+
+    root: str
+    """The environment variable that names its folder."""
+    modules: tuple[str, ...]
+    minimum_driver: str
+    """The oldest NVIDIA driver that its authors support."""
 
 
-def check_spec(environment: str, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Needs:
+    """What a stage imports: ``package.module`` or ``package.attribute``."""
+
+    modules: tuple[str, ...]
+    upstream: Upstream | None = None
+
+
+ENVIRONMENTS = {
+    "orchestration": Needs(("snakemake", "jsonschema", "rich", "jinja2", "huggingface_hub", "vastai", "psutil")),
+    "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2")),
+    "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "pandas", "plotly", "jinja2")),
+    "cosmos-diffusers": Needs(
+        ("torch", "torchvision", "transformers", "accelerate", "av", "cv2", "diffusers.Cosmos2_5_TransferPipeline")
+    ),
+    "cosmos-transfer": Needs(
+        ("numpy", "av", "cv2", "huggingface_hub"),
+        Upstream(
+            "COSMOS_TRANSFER_ROOT",
+            (
+                "torch",
+                "natsort",
+                "sam2",
+                "transformer_engine.pytorch",
+                "flash_attn",
+                "natten",
+                "cosmos_transfer2.config",
+            ),
+            "570.124.06",
+        ),
+    ),
+    "dreamdojo": Needs(
+        ("numpy", "av"),
+        Upstream(
+            "DREAMDOJO_ROOT",
+            (
+                *("torch", "transformer_engine.pytorch", "flash_attn", "lightning"),
+                "cosmos_predict2.action_conditioned.inference",
+            ),
+            "570.124.06",
+        ),
+    ),
+}
+
+
+def verify_environment(name: str) -> None:
+    """Import all that a stage needs with this Python, and with the upstream one where there is one.
+
+    Raises:
+        UserError: what does not import and why, a driver that is too old, or an upstream that is not there.
+    """
+    needs = ENVIRONMENTS[name]
+    verify(sys.executable, needs.modules)
+    if upstream := needs.upstream:
+        root = os.environ.get(upstream.root)
+        if not root:
+            raise UserError(
+                f"{upstream.root} is not set: {name} needs the environment that conda makes of envs/{name}.yaml. "
+                "Run with `--sdm conda`, or set it to an installation of your own (docs/environments.md)."
+            )
+        verify(f"{root}/.venv/bin/python", upstream.modules, upstream.minimum_driver, root)
+
+
+def check_spec(name: str, folder: Path) -> dict[str, Any]:
     """All that the check of an environment depends on: its lock and the modules. Nothing about machine or run.
 
     Args:
-        environment: such as ``render``.
+        name: such as ``render``.
         folder: where the environment files are.
     """
-    locks = (folder / f"{environment}.yaml", folder / f"{environment}.post-deploy.sh")
+    needs = ENVIRONMENTS[name]
+    locks = (folder / f"{name}.yaml", folder / f"{name}.post-deploy.sh")
     return {
-        "environment": environment,
-        "modules": MODULES[environment],
-        "upstream": UPSTREAM.get(environment),
+        "environment": name,
+        "modules": [*needs.modules, *(needs.upstream.modules if needs.upstream else ())],
         "lock": {path.name: file_digest(path) for path in locks if path.exists()},
     }

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -22,20 +21,6 @@ from blueprint.environments.verify import TorchBuild, torch_build
 from blueprint.errors import UserError
 
 GIT_PIN = re.compile(r"git\+.+@[0-9a-f]{40}$")
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """An installed package, or one that pip would install."""
-
-    name: str
-    version: str
-    requires: tuple[str, ...]
-
-    @property
-    def pin(self) -> str:
-        """The package as ``name==version``."""
-        return f"{self.name}=={self.version}"
 
 
 def add(python: str, requirements: Sequence[str], *, build_isolation: bool = True) -> None:
@@ -96,73 +81,42 @@ def _needed_besides(python: str, pins: list[Requirement], torch: TorchBuild, opt
     installed = _installed(python)
     named = {canonicalize_name(pin.name) for pin in pins}
     if "torch" in named:
-        raise UserError(f"torch is not to be changed: {python} has {torch}. To change it, change envs/*.in.yaml.")
+        raise UserError(f"torch is not to be changed: {python} has {torch}. Another torch means another environment.")
     for pin in pins:
-        there = installed.get(canonicalize_name(pin.name))
-        if there and pin.specifier and not pin.specifier.contains(there.version, prereleases=True):
-            raise UserError(f"{there.pin} is installed in {python}; {pin} would change it. Change envs/*.in.yaml.")
-    kept = [f"{name}=={found.version}" for name, found in installed.items() if name not in named]
-    plan = _plan(python, [*options, *map(str, pins)], kept)
-    if plan is None:
-        raise UserError(_who_moves(python, pins, installed, torch))
-    return sorted(found.pin for found in plan if canonicalize_name(found.name) not in named)
+        version = installed.get(canonicalize_name(pin.name))
+        if version and pin.specifier and not pin.specifier.contains(version, prereleases=True):
+            raise UserError(
+                f"{pin} would replace {pin.name} {version} in {python}. Change envs/*.in.yaml, run `make lock` "
+                "and make the environment anew."
+            )
+    kept = [f"{name}=={version}" for name, version in installed.items() if name not in named]
+    plan = _plan(python, [*options, *map(str, pins)], kept, torch)
+    return sorted(f"{name}=={version}" for name, version in plan.items() if name not in named)
 
 
-def _who_moves(python: str, pins: list[Requirement], installed: dict[str, Distribution], torch: TorchBuild) -> str:
-    asked = ", ".join(map(str, pins))
-    plan = _plan(python, list(map(str, pins)), [])
-    if plan is None:
-        return f"{asked} cannot be installed beside {torch} at all: pip finds no set of versions that go together."
-    moved = [found for found in plan if canonicalize_name(found.name) in installed]
-    names = {canonicalize_name(found.name) for found in moved}
-    reasons = [
-        f"  {found.pin} requires {requirement}; installed is {installed[name].pin}"
-        for found in plan
-        for requirement in map(Requirement, found.requires)
-        if (name := canonicalize_name(requirement.name)) in names
-        and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
-        and not requirement.specifier.contains(installed[name].version, prereleases=True)
-    ]
-    would = ", ".join(f"{installed[canonicalize_name(found.name)].pin} to {found.version}" for found in moved)
-    return (
-        f"{asked} would move {would} in {python}. Nothing was installed.\n"
-        + "\n".join(reasons)
-        + f"\nChoose versions that fit {torch}."
-    )
-
-
-def _plan(python: str, requirements: list[str], constraints: list[str]) -> list[Distribution] | None:
-    """What pip would install, or None when it finds no way. Nothing is downloaded that has metadata of its own."""
+def _plan(python: str, requirements: list[str], constraints: list[str], torch: TorchBuild) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         fixed, report = Path(folder, "constraints.txt"), Path(folder, "report.json")
         fixed.write_text("\n".join(constraints), encoding="utf-8")
-        finished = _pip(
-            python, "install", "--dry-run", "--report", str(report), "--constraint", str(fixed), *requirements
-        )
+        options = ["--dry-run", "--report", str(report), "--constraint", str(fixed)]
+        finished = _pip(python, "install", *options, *requirements)
         if finished.returncode:
-            if "ResolutionImpossible" in finished.stderr or "No matching distribution" in finished.stderr:
-                return None
-            raise UserError(f"pip could not plan {', '.join(requirements)}:\n{finished.stderr.strip()}")
+            conflict = finished.stdout.partition("The conflict is caused by:")[2].partition("\n\n")[0]
+            conflict = conflict.replace("The user requested (constraint)", "installed here is")
+            raise UserError(
+                f"{' '.join(requirements)} does not fit {python}, which has {torch} and keeps it. "
+                f"Nothing was installed:{conflict or chr(10) + finished.stderr.strip()}"
+            )
         entries = json.loads(report.read_text(encoding="utf-8"))["install"]
-    return [
-        Distribution(
-            entry["metadata"]["name"], entry["metadata"]["version"], tuple(entry["metadata"].get("requires_dist", []))
-        )
-        for entry in entries
-    ]
+    return {canonicalize_name(entry["metadata"]["name"]): entry["metadata"]["version"] for entry in entries}
 
 
-def _installed(python: str) -> dict[str, Distribution]:
+def _installed(python: str) -> dict[str, str]:
     finished = _pip(python, "inspect")
     if finished.returncode:
         raise UserError(f"{python}: pip cannot look into this environment:\n{finished.stderr.strip()}")
     entries = [entry["metadata"] for entry in json.loads(finished.stdout)["installed"]]
-    return {
-        canonicalize_name(entry["name"]): Distribution(
-            entry["name"], entry["version"], tuple(entry.get("requires_dist", []))
-        )
-        for entry in entries
-    }
+    return {canonicalize_name(entry["name"]): entry["version"] for entry in entries}
 
 
 def _pip(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
