@@ -2,16 +2,28 @@
 
 
 ENGINE = config["enrich"]["engine"]
+# Facts of this machine: they decide no pixel, so they are no part of a job's specification.
+OFFLOAD = config["enrich"]["offload"]
+COSMOS_ROOT = config["enrich"].get("cosmos_root", "")
 # Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
 ENGINE_SOURCES = {
     "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras"),
+    "cosmos-transfer2.5": ("cosmos_transfer.py", "model_sizes.py"),
+    "diffusers": ("cosmos_diffusers.py", "controls.py", "model_sizes.py"),
 }
 try:
     ENRICH_SPECS = {
-        facility["name"]: variants.clip_spec(config["enrich"], facility) for facility in config["facilities"]
+        (facility["name"], clip): variants.clip_spec(config["enrich"], facility, clip)
+        for facility in config["facilities"]
+        for clip in CLIPS[facility["name"]]
     }
 except UserError as error:
     raise WorkflowError(f"{CONFIG_SOURCE}: {error}")
+
+
+def enrich_spec(wildcards):
+    """All that the variants of a clip depend on, besides the rendered clip."""
+    return ENRICH_SPECS[wildcards.facility, wildcards.clip]
 
 
 rule enrich:
@@ -20,12 +32,13 @@ rule enrich:
         depth="results/{facility}/clips/{clip}/depth.mp4",
         depth_m="results/{facility}/clips/{clip}/depth.npz",
         cameras="results/{facility}/clips/{clip}/cameras.json",
+        controls=lambda wildcards: variants.control_files(enrich_spec(wildcards)),
         environment=f"results/preflight/{ENGINE_ENVIRONMENT[ENGINE]}.json",
     output:
         clips=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
         provenance=expand("results/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),
     params:
-        spec=lambda wildcards: as_json(ENRICH_SPECS[wildcards.facility]),
+        spec=lambda wildcards: as_json(enrich_spec(wildcards)),
         code=code_digest(
             SCRIPTS / "enrich.py",
             *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py")),
@@ -38,7 +51,7 @@ rule enrich:
         "benchmarks/results/{facility}/enrich/{clip}.tsv"
     threads: 2
     resources:
-        gpu=0 if ENGINE == "photometric" else 1,
+        gpu=0 if ENGINE == "photometric" else config["enrich"]["gpus"],
     conda:
         f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
     message:
@@ -46,4 +59,5 @@ rule enrich:
     shell:
         "python {SCRIPTS}/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
         " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
-        " --gpus {resources.gpu} > {log:q} 2>&1"
+        " --gpus {resources.gpu} --offload {OFFLOAD} --cosmos-root {COSMOS_ROOT:q} --cache resources/embeddings"
+        " > {log:q} 2>&1"

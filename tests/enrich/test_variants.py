@@ -12,7 +12,7 @@ KITCHEN = {"name": "kitchen", "scene": "scan.ply", "description": "a bright kitc
 
 def spec(enrich, facility=KITCHEN):
     config = configuration.complete({"facilities": [facility], "enrich": enrich}, "my.yaml")
-    return clip_spec(config["enrich"], config["facilities"][0])
+    return clip_spec(config["enrich"], config["facilities"][0], "orbit")
 
 
 def generative(**variant):

@@ -51,7 +51,7 @@ def _rows(key: str, schema: dict[str, Any], root: dict[str, Any], required: bool
     meaning = " ".join(schema.get("description", "").split()).replace("|", "\\|")
     yield f"| `{key}` | {_type(schema, root)} | {default} | {meaning} |"
     children, prefix = schema, key
-    if key == "facilities[].clips":  # told once, under `clips`
+    if key in ("facilities[].clips", "enrich.variants[].controls"):  # told once, under `clips` and `enrich.controls`
         return
     if "items" in schema:
         children, prefix = _resolve(schema["items"], root), f"{key}[]"

@@ -18,6 +18,7 @@ from typing import Any
 from blueprint import cli
 from blueprint.enrich import Clip, Options, Variant, load_engine
 from blueprint.enrich.kept import Kept
+from blueprint.enrich.variants import control_files
 from blueprint.errors import UserError
 from blueprint.files import file_digest, value_digest
 from blueprint.video import probe
@@ -43,9 +44,15 @@ def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine:
     """
     variants = [Variant(**entry) for entry in spec["variants"]]
     inputs = {name: file_digest(getattr(clip, name)) for name in ("rgb", "depth", "depth_m", "cameras")}
+    inputs |= {path: file_digest(Path(path)) for path in control_files(spec)}
+    scratch = folder / ".scratch"
+    options = Options(settings=spec["settings"], scratch=scratch.resolve(), **machine)
+    engine = load_engine(spec["engine"])
+    identity = engine.identity(options)
     needs = {
         variant.name: {
             "engine": spec["engine"],
+            "identity": identity,
             "settings": spec["settings"],
             "variant": asdict(variant),
             "inputs": inputs,
@@ -67,12 +74,10 @@ def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine:
         log.info("%s: finished", variant.name)
 
     if pending:
-        scratch = folder / ".scratch"
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed job left
         scratch.mkdir(parents=True)
         try:
-            options = Options(settings=spec["settings"], scratch=scratch.resolve(), **machine)
-            load_engine(spec["engine"]).make_variants(clip, pending, options, finish)
+            engine.make_variants(clip, pending, options, finish)
         finally:
             shutil.rmtree(scratch)
     missing = [variant.name for variant in variants if not (folder / f"{variant.name}.json").exists()]
@@ -93,9 +98,18 @@ def main() -> None:
     parser.add_argument("--code", required=True, help="digest of the sources")
     parser.add_argument("--folder", type=Path, required=True, help="where the variants go")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs given to this job")
+    parser.add_argument(
+        "--offload", choices=("auto", "always", "never"), default="auto", help="idle models leave the GPU"
+    )
+    parser.add_argument("--cosmos-root", default="", help="checkout of NVIDIA's repository")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("resources/embeddings"), help="where text embeddings are kept"
+    )
     args = parser.parse_args()
     clip = Clip(args.rgb, args.depth, args.depth_m, args.cameras, probe(args.rgb))
-    enrich(clip, args.spec, args.code, args.folder, gpus=args.gpus)
+    root = Path(args.cosmos_root) if args.cosmos_root else None
+    machine = {"gpus": args.gpus, "offload": args.offload, "cosmos_root": root, "cache": args.cache}
+    enrich(clip, args.spec, args.code, args.folder, **machine)
 
 
 if __name__ == "__main__":

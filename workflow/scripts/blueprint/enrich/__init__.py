@@ -1,11 +1,13 @@
 """Enrichment: appearance variants of a rendered clip, made by one of several engines behind one small interface.
 
-An engine is a module with one function::
+An engine is a module with two functions::
 
+    identity(options: Options) -> dict[str, Any]
     make_variants(clip: Clip, variants: Sequence[Variant], options: Options, finish: Finish) -> None
 
-It makes every variant given (a model loads once) and hands each over with ``finish`` the moment it is complete, so that
-an interruption costs no more than the variant being made.
+The first says which program or weights it would use, as far as that decides the pixels. The second makes every variant
+given (a model loads once) and hands each over with ``finish`` the moment it is complete, so that an interruption costs
+no more than the variant being made.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # Snakemake imports this package to plan; it needs no codecs
     from blueprint.video import VideoInfo
@@ -57,7 +59,9 @@ class Options:
     settings: dict[str, Any]
     scratch: Path  # an empty folder on the file system of the outputs
     gpus: int = 0
+    offload: Literal["auto", "always", "never"] = "auto"
     cosmos_root: Path | None = None
+    cache: Path = Path("resources/embeddings")
 
 
 Finish = Callable[[Variant, Path, dict[str, Any]], None]

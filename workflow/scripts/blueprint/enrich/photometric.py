@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +37,11 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # BT.709
 MID_GREY = 0.18
 SHOULDER = 0.8  # linear level above which highlights are compressed
 ENCODE_LEVELS = 1 << 14
+
+
+def identity(options: Options) -> dict[str, Any]:
+    """Nothing beyond the sources themselves."""
+    return {}
 
 
 def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, finish: Finish) -> None:

@@ -1,0 +1,20 @@
+"""Small rendered clips in the places where the workflow expects them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from blueprint.video import write_video
+from synthetic_room import FPS, room
+
+
+def write_clip(folder: Path, frames: int = 4, width: int = 96, height: int = 64) -> Path:
+    """Write rgb.mp4, depth.mp4, depth.npz and cameras.json of the textured room into ``folder``."""
+    clip = room(frames, width, height)
+    clip.write(folder)
+    near = clip.depth_m.min()
+    greys = [(near / depth * 255).astype(np.uint8)[..., None].repeat(3, -1) for depth in clip.depth_m]
+    write_video(folder / "depth.mp4", greys, FPS)
+    return folder

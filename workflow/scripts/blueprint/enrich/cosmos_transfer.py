@@ -1,0 +1,190 @@
+"""The engine `cosmos-transfer2.5`: NVIDIA's own repository, run once for all variants of a clip.
+
+The repository is a checkout with its own virtual environment (``enrich.cosmos_root``, or ``$COSMOS_TRANSFER_ROOT``,
+which the conda environment `cosmos-transfer` sets). One specification per variant is written, `examples/inference.py`
+runs over all of them, and each clip is taken over the moment it is complete: the repository writes ``<name>.txt`` last.
+
+What the model cannot take is handled by the repository and recorded under ``fit``: frames are resized to the nearest
+of the model's sizes and back, short clips and last chunks are padded by reflection and cut to length.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from blueprint.enrich import Clip, Finish, Options, Variant
+from blueprint.enrich.gpu import Gpu, PeakMemory, held_gpus
+from blueprint.enrich.model_sizes import CHUNK_FRAMES, chunk_starts, model_size
+from blueprint.enrich.requirements import check_vram, vram_needed_gb
+from blueprint.errors import UserError
+from blueprint.files import write_json
+
+log = logging.getLogger(__name__)
+
+MAX_FRAMES = 5000  # NUM_MAX_FRAMES of the repository: it drops what comes after
+POLL_S = 0.5
+# The distilled checkpoint is registered only when this is set.
+EXPERIMENTAL = {"COSMOS_EXPERIMENTAL_CHECKPOINTS": "1"}
+
+
+def identity(options: Options) -> dict[str, Any]:
+    """The commit of the checkout: other code makes other pixels."""
+    return {"commit": _commit(_root(options))}
+
+
+def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, finish: Finish) -> None:
+    """Run the repository over the variants (see `blueprint.enrich`).
+
+    Variants with the same controls share one process and one loaded model. Different sets of controls run one after
+    the other, since the repository would load its multi-control model for all of them, whose results differ.
+    """
+    root = _root(options)
+    if not 2 <= clip.info.frames <= MAX_FRAMES:
+        raise UserError(f"{clip.rgb}: {clip.info.frames} frames; Cosmos-Transfer2.5 makes clips of 2 to {MAX_FRAMES}.")
+    if options.settings["model"] == "edge/distilled" and clip.info.frames > CHUNK_FRAMES:
+        raise UserError(f"{clip.rgb}: {clip.info.frames} frames; the model edge/distilled makes up to {CHUNK_FRAMES}.")
+    groups: dict[tuple[str, ...], list[Variant]] = {}
+    for variant in variants:
+        groups.setdefault(tuple(sorted(variant.controls)), []).append(variant)
+    with held_gpus(options.gpus) as gpus:
+        needed_gb = vram_needed_gb(options.settings | {"engine": "cosmos-transfer2.5"}, *_size(clip))
+        check = check_vram(needed_gb, gpus)
+        if check.result == "fail":
+            raise UserError(f"{check.evidence}. {check.remedy}")
+        for number, group in enumerate(groups.values()):
+            _run_batch(root, clip, group, options, options.scratch / f"batch-{number}", gpus, finish)
+
+
+def _size(clip: Clip) -> tuple[int, int]:
+    return clip.info.width, clip.info.height
+
+
+def _root(options: Options) -> Path:
+    root = options.cosmos_root or Path(os.environ.get("COSMOS_TRANSFER_ROOT", ""))
+    if not (root / "examples" / "inference.py").is_file():
+        found = f"{root} holds no examples/inference.py" if str(root) != "." else "neither is set"
+        raise UserError(
+            "NVIDIA's cosmos-transfer2.5 is needed: set `enrich.cosmos_root` to a checkout of it, or use the conda "
+            f"environment `cosmos-transfer` (`--sdm conda`), which sets COSMOS_TRANSFER_ROOT; {found}."
+        )
+    return root.resolve()
+
+
+def _commit(root: Path) -> str:
+    git = ["git", "-c", "safe.directory=*", "-C", str(root)]  # the checkout may belong to another user
+    describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    described = subprocess.run(describe, capture_output=True, text=True)
+    if described.returncode:
+        raise UserError(f"{root}: is no git checkout ({described.stderr.strip()}), so its commit cannot be recorded.")
+    return described.stdout.strip()
+
+
+def sample(clip: Clip, variant: Variant, settings: dict[str, Any]) -> dict[str, Any]:
+    """The repository's specification of one variant; it knows exactly these keys and refuses others."""
+    spec: dict[str, Any] = {
+        "name": variant.name,
+        "prompt": variant.prompt,
+        "video_path": str(clip.rgb.resolve()),
+        "seed": variant.seed,
+        "num_video_frames_per_chunk": CHUNK_FRAMES,
+        "keep_input_resolution": True,
+        **{key: settings[key] for key in ("guidance", "num_steps", "resolution", "num_conditional_frames")},
+    }
+    if variant.negative_prompt is not None:
+        spec["negative_prompt"] = variant.negative_prompt
+    if settings["sigma_max"] is not None:
+        spec["sigma_max"] = str(settings["sigma_max"])
+    for key, control in variant.controls.items():
+        spec[key] = {name: value for name, value in control.items() if name != "from_render"}
+        for path in {"control_path", "mask_path"} & set(control):
+            spec[key][path] = str(Path(control[path]).resolve())
+        if control.get("from_render"):
+            spec[key]["control_path"] = str(clip.depth.resolve())
+    return spec
+
+
+def command(root: Path, specs: Sequence[Path], out: Path, settings: dict[str, Any], gpus: int) -> list[str]:
+    """The command line that makes the samples of some specification files."""
+    launch = [str(root / ".venv" / "bin" / "python")]
+    if gpus > 1:
+        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}"]
+    guardrails = ["--disable-guardrails"] if settings["disable_guardrails"] else ["--offload-guardrail-models"]
+    model = [] if settings["model"] == "base" else ["--model", settings["model"]]
+    samples = ["-i", *map(str, specs), "-o", str(out)]
+    return [*launch, "examples/inference.py", *samples, "--no-keep-going", *guardrails, *model]
+
+
+def _run_batch(
+    root: Path,
+    clip: Clip,
+    variants: Sequence[Variant],
+    options: Options,
+    folder: Path,
+    gpus: list[Gpu],
+    finish: Finish,
+) -> None:
+    out = folder / "out"
+    out.mkdir(parents=True)
+    samples = {variant.name: sample(clip, variant, options.settings) for variant in variants}
+    specs = []
+    for name, spec in samples.items():
+        specs.append(folder / f"{name}.json")
+        write_json(specs[-1], spec)
+    line = command(root, specs, out, options.settings, len(gpus))
+    log.info("running %s", " ".join(line))
+    environment = os.environ | EXPERIMENTAL | {"CUDA_VISIBLE_DEVICES": ",".join(str(gpu.index) for gpu in gpus)}
+    commit = _commit(root)
+    pending = list(variants)
+    since = time.perf_counter()
+    with PeakMemory(gpus) as memory, subprocess.Popen(line, cwd=root, env=environment) as process:
+        try:
+            while pending:
+                status = process.poll()  # before looking, so that what was written last is still seen
+                for variant in [variant for variant in pending if (out / f"{variant.name}.txt").exists()]:
+                    now = time.perf_counter()
+                    run = {
+                        "seconds": now - since,
+                        "gpus": [gpu.name for gpu in gpus],
+                        "vram_peak_gb": round(memory.peak_gb, 2),
+                    }
+                    since = now
+                    model = {"name": f"nvidia/Cosmos-Transfer2.5-2B ({options.settings['model']})", "commit": commit}
+                    provenance = {"model": model, "sample": samples[variant.name], "fit": fit(clip, options.settings)}
+                    finish(variant, out / f"{variant.name}.mp4", {**provenance, "run": run})
+                    pending.remove(variant)
+                if status is not None:
+                    break
+                time.sleep(POLL_S)
+        except BaseException:
+            process.terminate()
+            raise
+    if pending:
+        names = ", ".join(variant.name for variant in pending)
+        reason = "stopped at an error" if process.returncode else "skipped them, by its guardrails or at an error"
+        raise UserError(
+            f"cosmos-transfer2.5 made no clip for {names}: it exited with {process.returncode} and {reason}; what it "
+            "printed is above. Clips that it completed are kept."
+        )
+    if process.returncode:
+        log.warning("cosmos-transfer2.5 exited with %d after all clips were complete", process.returncode)
+
+
+def fit(clip: Clip, settings: dict[str, Any]) -> dict[str, Any]:
+    """How the clip is made to fit the model, and undone: sizes and frame counts."""
+    width, height = model_size(clip.info.width, clip.info.height, settings["resolution"])
+    fresh = CHUNK_FRAMES - settings["num_conditional_frames"]
+    chunks = len(chunk_starts(clip.info.frames, settings["num_conditional_frames"]))
+    return {
+        "model_width": width,
+        "model_height": height,
+        "chunks": chunks,
+        "model_frames": CHUNK_FRAMES + (chunks - 1) * fresh,
+        "padding": "reflect",
+        "undone": "cut to length, resized back (Lanczos)",
+    }
