@@ -11,7 +11,7 @@ rule preflight:
         spec=lambda wildcards: as_json(
             {key: facility_of(wildcards)[key] for key in ("name", "up_axis", "floor_height_m")}
         ),
-        code=code_of("preflight", "splat"),
+        code=code_of("preflight", "splat", "ply.py", "axes.py"),
     log:
         "logs/{facility}/preflight.log",
     conda:

@@ -8,6 +8,12 @@ def camera_spec(wildcards):
     return as_json({**clip, "up_axis": facility["up_axis"], "floor_height_m": facility["floor_height_m"]})
 
 
+def camera_files(wildcards):
+    """The files that a clip's camera path is read from, if any."""
+    clip = CLIPS[wildcards.facility][wildcards.clip]
+    return [clip[key] for key in ("file", "dataparser_transforms") if key in clip]
+
+
 def render_spec(wildcards):
     """All that the pixels of a clip depend on, besides scene and cameras."""
     return as_json({key: config["render"][key] for key in ("sh_degree", "background", "near_m", "far_m")})
@@ -18,11 +24,12 @@ rule cameras:
     input:
         scene=scene_of,
         marker="results/{facility}/preflight.json",
+        files=camera_files,
     output:
         cameras="results/{facility}/clips/{clip}/cameras.json",
     params:
         spec=camera_spec,
-        code=code_of("cameras", "splat"),
+        code=code_of("cameras", "splat", "ply.py", "axes.py"),
     log:
         "logs/{facility}/cameras/{clip}.log",
     conda:
@@ -45,7 +52,7 @@ rule render:
         depth_m="results/{facility}/clips/{clip}/depth.npz",
     params:
         spec=render_spec,
-        code=code_of("render", "splat"),
+        code=code_of("render", "splat", "ply.py", "depth.py", "cameras/file.py"),
     log:
         "logs/{facility}/render/{clip}.log",
     benchmark:

@@ -1,0 +1,129 @@
+"""Orbit: around the middle of a room looking inwards, or around an object from outside."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
+from blueprint.cameras.request import Offset, Placed, Request, gaze
+from blueprint.cameras.surroundings import Room, Thing, detail
+from blueprint.errors import UserError
+
+DEG_PER_FRAME = 4.0  # slow enough for optical flow and for video models
+RADII_M = np.arange(0.4, 2.41, 0.2)
+CENTRES = 60
+STARTS = 36
+LOOK_DOWN_DEG = 10.0
+
+
+def arc_of(request: Request) -> tuple[float, bool]:
+    """Angle of the arc in radians, and whether it closes to a circle."""
+    arc_deg = min(360.0, DEG_PER_FRAME * request.frames) if request.arc_deg is None else request.arc_deg
+    return np.radians(arc_deg), arc_deg >= 360
+
+
+def circle(centres: np.ndarray, radii: np.ndarray, headings: np.ndarray, height_m: float) -> np.ndarray:
+    """Points [..., 3] at a height, ``radii`` [...] away from ``centres`` [..., 2] in directions [...], level frame."""
+    out = radii[..., None] * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
+    plane = centres + out
+    return np.concatenate([plane, np.full((*plane.shape[:-1], 1), height_m)], axis=-1)
+
+
+def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
+    """Place an orbit in a room: wide, near the room's middle, where most is to be seen.
+
+    Args:
+        room: where cameras may be, at the orbit's height.
+        request: the clip.
+        target: point [3] of the level frame to circle and to look at; None for one near the room's middle.
+        offset: what sets this clip apart.
+
+    Raises:
+        UserError: no such arc is free.
+    """
+    arc_rad, closed = arc_of(request)
+    centres = room.cells(CENTRES) if target is None else target[None, :2]
+    radii = RADII_M * offset.radius_share if request.radius_m is None else np.array([request.radius_m])
+    if request.heading_deg is None:
+        starts = np.arange(STARTS) * 2 * np.pi / STARTS
+    else:
+        starts = np.radians([request.heading_deg])
+    centre, radius, start = combinations(centres, radii, starts)
+    headings = start[:, None] + arc_rad * along(SAMPLES, closed)
+    tried = circle(centre[:, None], radius[:, None], headings, room.height_m)
+    free = room.free(tried).all(axis=1)
+    if not free.any():
+        raise UserError(_why_not(room, radius, centre, arc_rad, request, target))
+    off_m = 0.0 if target is not None else np.linalg.norm(centre - room.centre, axis=1)
+    chosen, worth = shortlist(free, np.minimum(radius, 2.0) - 0.5 * off_m, start + arc_rad / 2, offset)
+    default_deg = LOOK_DOWN_DEG if target is None else None
+
+    middles = tried[chosen, SAMPLES // 2]
+    points = np.concatenate([centre[chosen], middles[:, 2:]], axis=1) if target is None else target
+    seen = detail(room.space, middles, gaze(middles, points, request, offset, default_deg), request.fov_x_rad)
+    best = chosen[np.argmax(worth + scaled(seen))]
+    point = np.array([*centre[best], room.height_m]) if target is None else target
+    headings = start[best] + arc_rad * along(request.frames, closed)
+    eyes = circle(centre[best], np.full(request.frames, radius[best]), headings, room.height_m)
+    facts = {
+        "centre": point,
+        "radius_m": radius[best],
+        "arc_deg": np.degrees(arc_rad),
+        "heading_deg": np.degrees(start[best]),
+    }
+    return Placed(eyes, gaze(eyes, point, request, offset, default_deg), facts)
+
+
+def _why_not(
+    room: Room, radius: np.ndarray, centre: np.ndarray, arc_rad: float, request: Request, target: np.ndarray | None
+) -> str:
+    """Say how large an arc would fit."""
+    sizes = np.arange(0.1, max(float(radius.max()), 0.2), 0.05)
+    starts = (
+        np.arange(STARTS) * 2 * np.pi / STARTS if request.heading_deg is None else np.radians([request.heading_deg])
+    )
+    places, radii, begins = combinations(np.unique(centre, axis=0), sizes, starts)
+    points = circle(places[:, None], radii[:, None], begins[:, None] + arc_rad * along(SAMPLES), room.height_m)
+    fits = room.free(points).all(axis=1)
+    around = "anywhere in the room" if target is None else "around target_m"
+    found = f"the largest that fits has radius_m {radii[fits].max():.2f}" if fits.any() else "none of any radius fits"
+    return (
+        f"no arc of {np.degrees(arc_rad):.0f} degrees with radius_m {radius.min():.2f} or more stays "
+        f"{room.clearance_m:.2f} m clear of solid matter {around}, {room.height_m:.2f} m above the floor; {found}. "
+        "Change radius_m, arc_deg, heading_deg, height_m, clearance_m or target_m."
+    )
+
+
+def orbit_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
+    """Place an orbit around an object, all of which is in view unless ``radius_m`` is given.
+
+    Raises:
+        UserError: the orbit meets solid matter.
+    """
+    arc_rad, closed = arc_of(request)
+    point = thing.centre if target is None else target
+    radius_m = request.radius_m
+    if radius_m is None:
+        radius_m = thing.framing_m(request.fov_x_rad, request.fov_y_rad) / offset.radius_share
+    if request.heading_deg is None:
+        start = thing.facing_rad + offset.turn_rad - (0 if closed else arc_rad / 2)
+    else:
+        start = np.radians(request.heading_deg)
+    height_m = request.height_m
+    if height_m is None:
+        height_m = max(point[2] + radius_m * np.tan(np.radians(LOOK_DOWN_DEG)) + offset.height_m, 0.1)
+    headings = start + arc_rad * along(request.frames, closed)
+    eyes = circle(point[:2], np.full(request.frames, radius_m), headings, height_m)
+    free = thing.free(eyes)
+    if not free.all():
+        raise UserError(
+            f"{(~free).sum()} of {len(free)} cameras of an orbit with radius_m {radius_m:.2f} would be less than "
+            f"{thing.clearance_m:.2f} m from solid matter. Increase radius_m, or reduce clearance_m."
+        )
+    facts = {
+        "centre": point,
+        "radius_m": radius_m,
+        "arc_deg": np.degrees(arc_rad),
+        "heading_deg": np.degrees(start),
+    }
+    return Placed(eyes, gaze(eyes, point, request, offset, None), facts)

@@ -1,0 +1,149 @@
+"""Where matter is and where a camera may be: an occupancy grid of the scene in the level frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from blueprint.splat import Splat
+
+FINEST_VOXEL_M = 0.05
+MAX_VOXELS = 6_000_000
+MARGIN_M = 0.3
+SOLID_COVERAGE = 0.4  # of a voxel's face
+LEAST_SOLID_VOXELS = 8  # smaller clumps are floaters, as every scan has them
+LEAST_OPACITY = 0.05
+BOUNDS_PERCENTILES = (0.2, 99.8)
+SPAN_SIGMAS = 1.5
+SAMPLES_PER_AXIS = (1, 3, 5, 9, 17, 33)
+MAX_CLEARANCE_M = 5.0
+FAR_M = 1e6
+
+
+@dataclass(frozen=True)
+class Space:
+    """The occupancy grid: voxel (i, j, k) covers ``origin + voxel_m * [i, i + 1]`` and so on, level frame."""
+
+    origin: np.ndarray  # [3] metres
+    voxel_m: float
+    solid: np.ndarray  # [X, Y, Z] bool
+    distance_m: np.ndarray  # [X, Y, Z] float32, from the voxel's centre to the nearest solid voxel's
+    means: np.ndarray  # [N, 3] centres of the visible Gaussians within the grid, level frame
+    low: np.ndarray  # [3] robust bounds of the matter, metres
+    high: np.ndarray  # [3]
+
+    def clearance_m(self, points: np.ndarray) -> np.ndarray:
+        """Distance [...] from points [..., 3] to solid matter, to a voxel; a lower bound outside the grid."""
+        index = np.floor((points - self.origin) / self.voxel_m).astype(int)
+        inside = np.clip(index, 0, np.array(self.solid.shape) - 1)
+        beyond_m = np.linalg.norm((index - inside) * self.voxel_m, axis=-1)
+        return np.maximum(self.distance_m[tuple(np.moveaxis(inside, -1, 0))], beyond_m)
+
+    def view_depth_m(self, eyes: np.ndarray, directions: np.ndarray, limit_m: float) -> np.ndarray:
+        """Distance [...] from eyes [..., 3] along unit directions [..., 3] to solid matter, at most ``limit_m``."""
+        eyes, directions = np.broadcast_arrays(eyes, directions)
+        start = ((eyes - self.origin) / self.voxel_m).reshape(-1, 3)
+        step = directions.reshape(-1, 3)
+        depth_m = np.full(len(start), limit_m)
+        going = np.arange(len(start))
+        for count in range(1, int(limit_m / self.voxel_m) + 1):
+            hit = self._solid_at(start[going] + count * step[going])
+            depth_m[going[hit]] = count * self.voxel_m
+            going = going[~hit]
+            if not going.size:
+                break
+        return depth_m.reshape(eyes.shape[:-1])
+
+    def _solid_at(self, coordinates: np.ndarray) -> np.ndarray:
+        index = np.floor(coordinates).astype(int)
+        inside = ((index >= 0) & (index < self.solid.shape)).all(axis=-1)
+        found = np.zeros(len(index), dtype=bool)
+        found[inside] = self.solid[tuple(index[inside].T)]
+        return found
+
+
+def survey_space(splat: Splat, level: np.ndarray) -> Space:
+    """Build the occupancy grid of a scene.
+
+    A Gaussian of opacity o whose largest standard deviations are a and b covers an area of 2 pi a b o. That area is
+    spread over the voxels it reaches; a voxel is solid when enough of its face is covered.
+
+    Args:
+        splat: the scene.
+        level: [4, 4] from the world to the level frame.
+    """
+    visible = splat.opacities >= LEAST_OPACITY
+    means = splat.means[visible] @ level[:3, :3].T.astype(np.float32) + level[:3, 3].astype(np.float32)
+    low, high = np.percentile(means, BOUNDS_PERCENTILES, axis=0)
+    margin = np.maximum(MARGIN_M, 0.05 * (high - low))
+    origin, end = low - margin, high + margin
+    voxel_m = max(FINEST_VOXEL_M, float(np.prod(end - origin) / MAX_VOXELS) ** (1 / 3))
+    shape = np.ceil((end - origin) / voxel_m).astype(int)
+
+    within = ((means > origin) & (means < end)).all(axis=1)
+    means = means[within]
+    chosen = np.flatnonzero(visible)[within]
+    axes = principal_axes(splat.quats[chosen], splat.scales[chosen]) @ level[:3, :3].T.astype(np.float32)
+    coverage = _coverage(means, axes, splat.opacities[chosen], origin, voxel_m, tuple(shape))
+    solid = _without_floaters(coverage >= SOLID_COVERAGE)
+    distance_m = _distance_to(solid, voxel_m)
+    return Space(origin, voxel_m, solid, distance_m, means, low, high)
+
+
+def principal_axes(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """The two longest principal axes [N, 2, 3] of Gaussians, longest first, as long as their standard deviations."""
+    w, x, y, z = quats.T
+    columns = np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=-1),
+            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=-1),
+            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=-1),
+        ],
+        axis=1,
+    )
+    order = np.argsort(-scales, axis=1)[:, :2]
+    return np.take_along_axis(columns, order[..., None], 1) * np.take_along_axis(scales, order, 1)[..., None]
+
+
+def _coverage(
+    means: np.ndarray,
+    axes: np.ndarray,
+    opacities: np.ndarray,
+    origin: np.ndarray,
+    voxel_m: float,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """Covered area of each voxel, in voxel faces."""
+    coverage = np.zeros(int(np.prod(shape)), dtype=np.float32)
+    lengths = np.linalg.norm(axes, axis=2)
+    area = 2 * np.pi * lengths[:, 0] * lengths[:, 1] * opacities / voxel_m**2
+    needed = 2 * SPAN_SIGMAS * lengths[:, 0] / voxel_m
+    level = np.searchsorted(SAMPLES_PER_AXIS[:-1], needed)
+    for number, samples in enumerate(SAMPLES_PER_AXIS):
+        members = np.flatnonzero(level == number)
+        offsets = np.linspace(-SPAN_SIGMAS, SPAN_SIGMAS, samples) if samples > 1 else np.zeros(1)
+        weights = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / 2)
+        weights /= weights.sum()
+        for i, first in enumerate(offsets):
+            for j, second in enumerate(offsets):
+                points = means[members] + first * axes[members, 0] + second * axes[members, 1]
+                index = np.floor((points - origin) / voxel_m).astype(int)
+                inside = ((index >= 0) & (index < shape)).all(axis=1)
+                flat = np.ravel_multi_index(tuple(index[inside].T), shape)
+                np.add.at(coverage, flat, area[members][inside] * np.float32(weights[i, j]))
+    return coverage.reshape(shape)
+
+
+def _without_floaters(solid: np.ndarray) -> np.ndarray:
+    labels, _ = ndimage.label(solid, structure=np.ones((3, 3, 3)))
+    large = np.bincount(labels.ravel()) >= LEAST_SOLID_VOXELS
+    large[0] = False
+    return large[labels]
+
+
+def _distance_to(solid: np.ndarray, voxel_m: float) -> np.ndarray:
+    if not solid.any():
+        return np.full(solid.shape, FAR_M, dtype=np.float32)
+    return (ndimage.distance_transform_edt(~solid) * voxel_m).astype(np.float32)
