@@ -1,0 +1,167 @@
+"""A rented machine from its first second to its last: the real scripts in a folder of the test's own, loopback Vast."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from loopback_vast import LoopbackVast
+from workflow_runs import REPOSITORY, clean_environment
+
+NUMBER = 42
+FAKE_CONDA = """#!/usr/bin/env bash
+echo "conda $*" >> {log}
+exit 1
+"""
+
+
+@pytest.fixture
+def service():
+    with LoopbackVast() as running:
+        running.add_instance(NUMBER)
+        yield running
+
+
+def git(folder, *arguments):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def origin(tmp_path):
+    """A repository with this working tree as its one commit."""
+    folder = tmp_path / "origin"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "-q", "-m", "one")
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path, origin, service):
+    """The environment of a container."""
+    return {
+        **clean_environment(),
+        "HOME": str(tmp_path),
+        "BLUEPRINT_HOME": str(tmp_path / "machine"),
+        "BLUEPRINT_REPOSITORY": str(origin),
+        "BLUEPRINT_COMMIT": git(origin, "rev-parse", "HEAD"),
+        "VAST_URL": service.url,
+        "CONTAINER_ID": str(NUMBER),
+        "CONTAINER_API_KEY": service.key,
+        "RETRY_PAUSE_S": "0",
+        "STOP_PAUSE_S": "0.2",
+        "STOP_ATTEMPTS": "2",
+        "LOG_SETTLE_S": "0",
+    }
+
+
+def install_conda(machine, script):
+    """Put a conda of the test's own where the installer would."""
+    conda = Path(machine["BLUEPRINT_HOME"]) / "miniforge3"
+    (conda / "bin").mkdir(parents=True)
+    (conda / "bin" / "conda").write_text(script.format(log=conda / "calls"))
+    (conda / "bin" / "conda").chmod(0o755)
+    (conda / ".whole").touch()
+    return conda
+
+
+def boot(machine):
+    """Run what Vast runs, as Vast does: the script's text handed to a shell."""
+    return subprocess.run(
+        ["bash", "-c", (REPOSITORY / "profiles" / "vast" / "bootstrap.sh").read_text()],
+        env=machine,
+        cwd=machine["HOME"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_bootstrap_script_is_short_enough_for_vast():
+    assert len((REPOSITORY / "profiles" / "vast" / "bootstrap.sh").read_text()) <= 4048
+
+
+def test_an_environment_that_cannot_be_made_stops_the_machine(machine, service):
+    conda = install_conda(machine, FAKE_CONDA)
+    done = boot(machine)
+    assert done.returncode == 1
+    assert service.status_of(NUMBER) == "exited", done.stdout
+    assert (conda / "calls").read_text().count("env create") == 3
+    assert "there is no environment to do it with" in done.stdout
+    assert service.key not in done.stdout
+
+
+def test_a_repository_that_cannot_be_had_stops_the_machine(machine, service):
+    done = boot({**machine, "BLUEPRINT_COMMIT": "0" * 40})
+    assert done.returncode == 1
+    assert service.status_of(NUMBER) == "exited", done.stdout
+
+
+def test_an_installer_with_the_wrong_checksum_is_not_run(machine, service, tmp_path):
+    script = (REPOSITORY / "profiles" / "vast" / "onstart.sh").read_text()
+    version = script.partition("MINIFORGE_VERSION=")[2].partition("\n")[0]
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / f"Miniforge3-{version}-Linux-x86_64.sh").write_text(f"touch {tmp_path}/was-run\n")
+    done = boot({**machine, "MINIFORGE_URL": mirror.as_uri()})
+    assert done.returncode == 1 and "FAILED" in done.stdout
+    assert not (tmp_path / "was-run").exists()
+    assert service.status_of(NUMBER) == "exited"
+
+
+def test_stopping_is_repeated_until_vast_listens(machine, service):
+    install_conda(machine, FAKE_CONDA)
+    service.fail(2, 503, matching="PUT")
+    boot({**machine, "STOP_ATTEMPTS": "4"})
+    assert service.status_of(NUMBER) == "exited"
+
+
+def test_the_key_is_on_no_command_line(machine, service, tmp_path):
+    spy = tmp_path / "spy"
+    spy.mkdir()
+    for program in ("curl", "git"):
+        real = shutil.which(program)
+        (spy / program).write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/arguments\nexec {real} "$@"\n')
+        (spy / program).chmod(0o755)
+    install_conda(machine, FAKE_CONDA)
+    boot({**machine, "PATH": f"{spy}:{machine['PATH']}", "GIT_TOKEN": "canary-git-token"})
+    seen = (tmp_path / "arguments").read_text()
+    assert "fetch" in seen and "PUT" in seen
+    assert "canary" not in seen
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    assert not kept
+
+
+def test_a_second_onstart_leaves_the_first_alone(machine, service, tmp_path):
+    conda = install_conda(machine, "#!/bin/sh\nmkdir {log}\nsleep 60\n")
+    first = subprocess.Popen(
+        ["bash", "-c", (REPOSITORY / "profiles" / "vast" / "bootstrap.sh").read_text()],
+        env=machine,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not (conda / "calls").exists():
+            assert first.poll() is None
+        second = boot(machine)
+        assert second.returncode == 0 and "Another onstart.sh is at work" in second.stdout
+        assert service.status_of(NUMBER) == "running"
+    finally:
+        os.killpg(first.pid, 9)
+        first.wait()
