@@ -1,7 +1,11 @@
-# Preflight: is the scan something that can be rendered at all, and does every stage have the modules it needs?
+# Preflight: is the scan something that can be rendered at all, does every stage have the modules it needs, and is this
+# machine fit for the run?
+from blueprint.cloud import settings as cloud_settings
+
+CLOUD_SETTINGS = cloud_settings.path_of_profile(sys.argv[1:], os.environ)
 
 
-rule preflight:
+rule preflight_scene:
     input:
         scene=scene_of,
         environment="results/preflight/render.json",
@@ -41,3 +45,24 @@ rule environment:
     priority: 100
     shell:
         "python {SCRIPTS}/environments.py check --spec {params.spec:q} --output {output.marker:q} > {log:q} 2>&1"
+
+
+# `snakemake preflight`: the markers, and the table of host checks, which has no output and is therefore always made.
+rule preflight:
+    input:
+        scenes=expand("results/{facility}/preflight.json", facility=FACILITIES),
+        environments=expand(
+            "results/preflight/{environment}.json",
+            environment=["render", ENGINE_ENVIRONMENT[config["enrich"]["engine"]], "metrics"],
+        ),
+    params:
+        spec=as_json(config),
+        settings=f"--settings {CLOUD_SETTINGS}" if CLOUD_SETTINGS else "",
+    log:
+        "logs/preflight/host.log",
+    conda:
+        "../envs/orchestration.yaml"
+    message:
+        "Checking this machine"
+    shell:
+        "python {SCRIPTS}/host_checks.py {params.settings} --config {params.spec:q} --results results 2>&1 | tee {log:q}"

@@ -40,7 +40,7 @@ finish() {
         exit 1
     fi
     sleep "${LOG_SETTLE_S:-3}"  # the sync leaves logs alone that were written just now
-    "$environment/bin/python" workflow/scripts/cloud.py finish --settings "$settings" --status "$status" 9>&- || exit 1
+    "$environment/bin/python" workflow/scripts/cloud.py finish --settings "$settings" 9>&- || exit 1
     exit 0
 }
 trap finish EXIT

@@ -1,0 +1,291 @@
+"""`vast.py launch|status|logs|pull|stop` as an operator types them, against loopback Vast and B2."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import psutil
+import pytest
+import yaml
+
+import vast
+from blueprint import cli
+from blueprint.cloud import settings as cloud_settings
+from blueprint.cloud import sync
+from loopback_b2 import LoopbackB2
+from loopback_vast import LoopbackVast, offer
+from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
+
+URL = "https://git.example/blueprint.git"
+SECRETS = {"VAST_API_KEY": "canary-vast-key", "HF_TOKEN": "canary-hf", "GIT_TOKEN": "canary-git"}
+
+
+@pytest.fixture(scope="module")
+def b2():
+    with LoopbackB2() as running:
+        running.set_secret("canary-b2-key")
+        yield running
+
+
+@pytest.fixture
+def service():
+    with LoopbackVast() as running:
+        running.offers = [offer(1, dph_total=2.0), offer(2, dph_total=1.5)]
+        yield running
+
+
+def git(folder, *arguments):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+class Laptop:
+    """A pushed checkout whose remote has a public address (git is told to find it in a folder), and its operator."""
+
+    def __init__(self, folder, service, b2):
+        self.checkout = folder / "checkout"
+        (self.checkout / "profiles" / "vast").mkdir(parents=True)
+        (self.checkout / "config").mkdir()
+        for name in ("profiles/vast/bootstrap.sh", "config/config.yaml", ".gitignore"):
+            shutil.copy(REPOSITORY / name, self.checkout / name)
+        self.environment = {
+            **clean_environment(),
+            **SECRETS,
+            **b2.environment(),
+            "VAST_URL": service.url,
+            "HOME": str(folder / "home"),
+            "COLUMNS": "200",
+        }
+        (folder / "home").mkdir()
+        self.settings = {"bucket": b2.bucket, "endpoint": b2.endpoint, "max_cost_usd": 6, "vast": {"patience_s": 1}}
+        self.write_settings()
+        git(folder, "init", "-q", "--bare", "remote.git")
+        git(self.checkout, "init", "-q", "-b", "main")
+        git(self.checkout, "config", f"url.{folder / 'remote.git'}.insteadOf", URL)
+        git(folder / "home", "config", "--file", ".gitconfig", f"url.{folder / 'remote.git'}.insteadOf", URL)
+        git(self.checkout, "remote", "add", "origin", URL)
+        self.push()
+
+    def write_settings(self, **changes):
+        values = {**self.settings, **changes}
+        (self.checkout / "profiles" / "vast" / "cloud.yaml").write_text(yaml.safe_dump(values))
+
+    def push(self):
+        git(self.checkout, "add", "--all")
+        git(self.checkout, "commit", "-q", "--allow-empty", "-m", "work")
+        git(self.checkout, "push", "-q", "origin", "main")
+
+    def run(self, *arguments, **environment):
+        """Run the program in this process, as its command line would: importing it anew takes longer than its work."""
+        output = StringIO()
+        with (
+            patch.dict(os.environ, {**self.environment, **environment}, clear=True),
+            patch.object(sys, "argv", ["vast.py", *arguments]),
+            chdir(self.checkout),
+            redirect_stdout(output),
+            redirect_stderr(output),
+        ):
+            try:
+                cli.run(vast.main)
+                code = 0
+            except SystemExit as end:
+                code = end.code
+        return SimpleNamespace(returncode=code, stdout=output.getvalue())
+
+
+@pytest.fixture
+def laptop(tmp_path, service, b2):
+    return Laptop(tmp_path, service, b2)
+
+
+def test_launch_rents_the_cheapest_offer_and_says_what_it_costs(laptop, service):
+    done = laptop.run("launch")
+    assert done.returncode == 0, done.stdout
+    assert "1.500 USD per hour" in done.stdout and "lasts 4.0 h" in done.stdout
+    assert service.count("PUT /api/v0/asks/2/") == 1
+    (row,) = service.instances.values()
+    given = dict(row["extra_env"])
+    assert given["BLUEPRINT_REPOSITORY"] == URL
+    assert given["BLUEPRINT_COMMIT"] == git(laptop.checkout, "rev-parse", "HEAD").strip()
+    assert "VAST_API_KEY" not in given and given["HF_TOKEN"] == SECRETS["HF_TOKEN"]
+    body = next(request.body for request in service.requests if "/asks/" in request.path)
+    assert body["onstart"] == (REPOSITORY / "profiles" / "vast" / "bootstrap.sh").read_text()
+    assert body["price"] is None and body["disk"] == 200
+    assert "canary" not in done.stdout
+
+
+def test_the_account_s_key_goes_along_only_when_asked_for(laptop, service):
+    assert laptop.run("launch", "--with-account-key").returncode == 0
+    (row,) = service.instances.values()
+    assert dict(row["extra_env"])["VAST_API_KEY"] == SECRETS["VAST_API_KEY"]
+
+
+def test_a_bid_is_the_price_of_an_interruptible_machine(laptop, service):
+    laptop.write_settings(vast={"interruptible": True, "patience_s": 1})
+    laptop.push()
+    assert laptop.run("launch").returncode == 0
+    body = next(request.body for request in service.requests if "/asks/" in request.path)
+    assert body["price"] == pytest.approx(0.8 * 1.2)
+
+
+def test_a_dry_run_rents_nothing(laptop, service):
+    done = laptop.run("launch", "--dry-run")
+    assert done.returncode == 0 and "nothing was rented" in done.stdout
+    assert not service.instances
+
+
+@pytest.mark.parametrize("change", ["modified", "untracked"])
+def test_uncommitted_work_is_refused(laptop, service, change):
+    name = "config/config.yaml" if change == "modified" else "rules.smk"
+    with (laptop.checkout / name).open("a") as stream:
+        stream.write("\n# changed\n")
+    done = laptop.run("launch")
+    assert done.returncode == 1 and "uncommitted" in done.stdout
+    assert not service.instances
+
+
+def test_a_configuration_outside_the_repository_is_refused(laptop, service, tmp_path):
+    shutil.copy(laptop.checkout / "config" / "config.yaml", tmp_path / "mine.yaml")
+    done = laptop.run("launch", "--configfile", str(tmp_path / "mine.yaml"))
+    assert done.returncode == 1 and "is not in the repository" in done.stdout
+    assert not service.instances
+
+
+def test_an_unpushed_commit_is_refused(laptop, service):
+    git(laptop.checkout, "commit", "-q", "--allow-empty", "-m", "more")
+    done = laptop.run("launch")
+    assert done.returncode == 1 and "Push it" in done.stdout
+    assert not service.instances
+
+
+@pytest.mark.parametrize(
+    "address, message",
+    [
+        ("https://user:canary-password@git.example/x.git", "has credentials in it"),
+        ("/srv/blueprint.git", "cannot be cloned"),
+        ("https://127.0.0.1:1/x.git", "cannot be read without this computer's credentials"),
+    ],
+)
+def test_an_address_a_machine_cannot_use_is_refused(laptop, service, address, message):
+    done = laptop.run("launch", "--repository", address)
+    assert done.returncode == 1 and message in done.stdout
+    assert "canary" not in done.stdout
+    assert not service.instances
+
+
+@pytest.mark.parametrize("name", ["VAST_API_KEY", "B2_APPLICATION_KEY_ID", "B2_APPLICATION_KEY"])
+def test_a_missing_secret_is_named_before_anything_is_rented(laptop, service, name):
+    done = laptop.run("launch", **{name: ""})
+    assert done.returncode == 1 and f"environment: {name}: not set" in done.stdout
+    assert not service.requests
+
+
+def test_the_example_bucket_and_a_placeholder_are_refused(laptop, service):
+    laptop.write_settings(bucket="change-me-results", shutdown="echo stop")
+    laptop.push()
+    done = laptop.run("launch")
+    assert done.returncode == 1 and "bucket: still the example" in done.stdout and "ends no machine" in done.stdout
+    assert not service.requests
+
+
+def test_no_offer_is_said_with_the_conditions(laptop, service):
+    service.offers = [offer(1, dph_total=50)]
+    done = laptop.run("launch")
+    assert done.returncode == 1 and "no machine on offer meets" in done.stdout
+
+
+def test_scenes_go_through_the_bucket(laptop, service, b2):
+    scene = laptop.checkout / "resources" / "scans" / "kitchen.ply"
+    scene.parent.mkdir(parents=True)
+    scene.write_bytes(b"ply")
+    config = {"facilities": [{"name": "kitchen", "scene": "resources/scans/kitchen.ply"}]}
+    (laptop.checkout / "config" / "mine.yaml").write_text(yaml.safe_dump(config))
+    laptop.push()
+    done = laptop.run("launch", "--configfile", "config/mine.yaml")
+    assert done.returncode == 0, done.stdout
+    assert b2.files()["blueprint/main/resources/scans/kitchen.ply"][0] == b"ply"
+    (row,) = service.instances.values()
+    assert dict(row["extra_env"])["BLUEPRINT_CONFIGFILE"] == "config/mine.yaml"
+
+
+@pytest.mark.parametrize(
+    "scene, message", [("elsewhere/kitchen.ply", "below resources/"), ("resources/no.ply", "no such")]
+)
+def test_scenes_the_machine_would_not_find_are_refused(laptop, service, scene, message):
+    if "elsewhere" in scene:
+        (laptop.checkout / ".gitignore").write_text("elsewhere/\n")
+        (laptop.checkout / "elsewhere").mkdir()
+        (laptop.checkout / scene).touch()
+    (laptop.checkout / "config" / "mine.yaml").write_text(
+        yaml.safe_dump({"facilities": [{"name": "kitchen", "scene": scene}]})
+    )
+    laptop.push()
+    done = laptop.run("launch", "--configfile", "config/mine.yaml")
+    assert done.returncode == 1 and message in done.stdout
+    assert not service.instances
+
+
+def test_status_logs_stop(laptop, service):
+    service.add_instance(9, label="blueprint-main-2-0a0b0c0d")
+    assert "has no instance" in laptop.run("status").stdout
+    laptop.run("launch")
+    number = max(service.instances)
+    status = laptop.run("status").stdout
+    assert str(number) in status and "canary" not in status
+    assert " 9 " not in status and " 9 " in laptop.run("status", "--all").stdout
+    service.logs[number] = "restoring results\n"
+    assert laptop.run("logs").stdout == "restoring results\n"
+    assert "is stopped. Its disk is kept" in laptop.run("stop").stdout
+    assert service.status_of(number) == "exited"
+    assert "is gone" in laptop.run("stop", str(number), "--destroy").stdout
+    assert list(service.instances) == [9]
+
+
+def test_stop_without_a_name_needs_exactly_one(laptop, service):
+    done = laptop.run("stop")
+    assert done.returncode == 1 and "found 0 instances" in done.stdout
+
+
+def test_pull_brings_results_and_overwrites_nothing_newer(laptop, b2, tmp_path):
+    machine = tmp_path / "machine"
+    for name, text in (("report.html", "from the machine"), ("summary.csv", "old")):
+        (machine / "results").mkdir(parents=True, exist_ok=True)
+        (machine / "results" / name).write_text(text)
+        os.utime(machine / "results" / name, (1e9, 1e9))
+    settings = cloud_settings.load(laptop.checkout / "profiles" / "vast" / "cloud.yaml", b2.environment())
+    sync.Bucket(settings, machine).upload(["results/report.html", "results/summary.csv"])
+    (laptop.checkout / "results").mkdir()
+    (laptop.checkout / "results" / "summary.csv").write_text("newer")
+    done = laptop.run("pull")
+    assert done.returncode == 0, done.stdout
+    assert (laptop.checkout / "results" / "report.html").read_text() == "from the machine"
+    assert (laptop.checkout / "results" / "summary.csv").read_text() == "newer"
+
+
+def test_no_key_is_on_a_command_line_or_in_a_file(laptop, service, b2):
+    service.change_delay_s = 0.5
+    process = psutil.Popen(
+        [sys.executable, str(SCRIPTS / "vast.py"), "launch"],
+        cwd=laptop.checkout,
+        env=laptop.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    seen = set()
+    while process.poll() is None:
+        for child in [process, *process.children(recursive=True)]:
+            try:
+                seen.update(child.cmdline())
+            except psutil.Error:
+                continue
+    assert process.returncode == 0 and len(seen) > 3
+    assert not [argument for argument in seen if "canary" in argument]
+    canaries = [b"canary-vast", b"canary-hf", b"canary-b2", b"canary-git", base64.b64encode(b"canary-vast-key")]
+    for path in laptop.checkout.parent.rglob("*"):
+        assert not path.is_file() or not any(canary in path.read_bytes() for canary in canaries), path
