@@ -11,18 +11,18 @@ rule preflight_scene:
         environment="results/preflight/render.json",
     output:
         marker="results/{facility}/preflight.json",
+    log:
+        "logs/{facility}/preflight.log",
+    priority: 100
+    conda:
+        "../envs/render.yaml"
     params:
         spec=lambda wildcards: as_json(
             {key: facility_of(wildcards)[key] for key in ("name", "up_axis", "floor_height_m")}
         ),
         code=code_of("preflight", "splat", "ply.py", "axes.py"),
-    log:
-        "logs/{facility}/preflight.log",
-    conda:
-        "../envs/render.yaml"
     message:
         "Checking the scene of {wildcards.facility}"
-    priority: 100
     shell:
         "python {SCRIPTS}/preflight.py --scene {input.scene:q} --spec {params.spec:q} --output {output.marker:q}"
         " > {log:q} 2>&1"
@@ -32,17 +32,17 @@ rule preflight_scene:
 rule environment:
     output:
         marker="results/preflight/{environment}.json",
-    params:
-        spec=lambda wildcards: as_json(needs.check_spec(wildcards.environment, ENVS)),
     log:
         "logs/preflight/{environment}.log",
-    conda:
-        "../envs/{environment}.yaml"
-    message:
-        "Checking the environment {wildcards.environment}"
     wildcard_constraints:
         environment=one_of(needs.ENVIRONMENTS),
     priority: 100
+    conda:
+        "../envs/{environment}.yaml"
+    params:
+        spec=lambda wildcards: as_json(needs.check_spec(wildcards.environment, ENVS)),
+    message:
+        "Checking the environment {wildcards.environment}"
     shell:
         "python {SCRIPTS}/environments.py check --spec {params.spec:q} --output {output.marker:q} > {log:q} 2>&1"
 
@@ -55,13 +55,13 @@ rule preflight:
             "results/preflight/{environment}.json",
             environment=["render", ENGINE_ENVIRONMENT[config["enrich"]["engine"]], "metrics"],
         ),
-    params:
-        spec=as_json(config),
-        settings=f"--settings {CLOUD_SETTINGS}" if CLOUD_SETTINGS else "",
     log:
         "logs/preflight/host.log",
     conda:
         "../envs/orchestration.yaml"
+    params:
+        spec=lambda wildcards: as_json(config),
+        settings=f"--settings {CLOUD_SETTINGS}" if CLOUD_SETTINGS else "",
     message:
         "Checking this machine"
     shell:
