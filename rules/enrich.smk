@@ -59,5 +59,5 @@ rule enrich:
     shell:
         "python {SCRIPTS}/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
         " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
-        " --gpus {resources.gpu} --offload {OFFLOAD} --cosmos-root {COSMOS_ROOT:q} --cache resources/embeddings"
+        " --gpus {resources.gpu} --offload {OFFLOAD} --cosmos-root={COSMOS_ROOT:q} --cache resources/embeddings"
         " > {log:q} 2>&1"

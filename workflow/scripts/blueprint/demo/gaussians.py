@@ -13,11 +13,12 @@ from blueprint.demo.light import COEFFICIENTS, bake, nodes_of
 from blueprint.demo.noise import hashed
 from blueprint.demo.room import Room
 from blueprint.demo.surfaces import Surface, Vector
+from blueprint.demo.warehouse import warehouse
 from blueprint.errors import UserError
 from blueprint.files import whole_file
 from blueprint.splat import Splat
 
-SCENES: dict[str, Callable[[Mapping[str, Vector]], Room]] = {"kitchen": kitchen}
+SCENES: dict[str, Callable[[Mapping[str, Vector]], Room]] = {"kitchen": kitchen, "warehouse": warehouse}
 GAUSSIANS = 240_000
 SPREAD = 0.74  # standard deviation of a Gaussian over the size of its cell: no gaps, little blur
 JITTER = 0.12  # of a cell
@@ -89,7 +90,7 @@ def _scale_for(surfaces: list[Surface], gaussians: int) -> float:
 
 def _light_of(room: Room) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Baked light per surface: irradiance [a, b, 3] and mirrored SH [a, b, 9, 3] on its grid of nodes."""
-    grids = [nodes_of(surface) for surface in room.surfaces]
+    grids = [nodes_of(surface, room.light_node_m) for surface in room.surfaces]
     points, normals = [], []
     for surface, (a, b) in zip(room.surfaces, grids, strict=True):
         s, t = np.meshgrid(np.linspace(0, 1, a), np.linspace(0, 1, b), indexing="ij")

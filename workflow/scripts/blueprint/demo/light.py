@@ -12,17 +12,17 @@ import numpy as np
 from blueprint.demo.room import Room
 from blueprint.demo.surfaces import Surface
 
-NODE_M = 0.1
 AMBIENT = np.array([0.36, 0.355, 0.34])
 OCCLUSION_M = 0.9
 RAYS = 24
+CHUNK = 2048  # rays traced together: few enough that most solids are out of their reach
 LOBE_POWER = 10
 COEFFICIENTS = 9  # spherical harmonics of degree 2
 
 
-def nodes_of(surface: Surface) -> tuple[int, int]:
-    """Number of light nodes along s and t."""
-    return tuple(int(np.clip(round(size / NODE_M) + 1, 2, 80)) for size in surface.size_m)
+def nodes_of(surface: Surface, node_m: float) -> tuple[int, int]:
+    """Number of light nodes along s and t, about ``node_m`` metres apart."""
+    return tuple(max(2, round(size / node_m) + 1) for size in surface.size_m)
 
 
 def bake(room: Room, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def bake(room: Room, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarra
         facing = np.cross(along_s, along_t)
         area = np.sqrt(facing @ facing)
         facing = facing / area
-        count = 3 if area > 0.1 else 1
+        count = 1 + int(area > 0.1) + int(area > 1)
         steps = (np.arange(count) + 0.5) / count
         received = np.zeros(len(points))
         towards = np.zeros_like(points)
@@ -51,14 +51,13 @@ def bake(room: Room, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarra
             for t in steps:
                 way = corner + s * along_s + t * along_t - start
                 distance = np.sqrt((way**2).sum(1))
-                way = way / distance[:, None]
-                cosines = np.clip((way * normals).sum(1), 0, 1) * np.clip(-(way @ facing), 0, 1)
+                cosines = np.clip((way * normals).sum(1), 0, None) * np.clip(-(way * facing).sum(1), 0, None)
                 patch = area / count**2
-                arriving = cosines * patch / (np.pi * (distance**2 + patch))
+                arriving = cosines / distance**2 * patch / (np.pi * (distance**2 + patch))
                 lit = np.flatnonzero(arriving > 1e-5)
-                free = first_hit(room, start[lit], way[lit]) > distance[lit] - 0.02
+                free = np.isinf(first_hit(room.solids, start[lit], 0.99 * way[lit]))
                 received[lit] += arriving[lit] * free
-                towards[lit] += way[lit] * (free * np.sqrt(arriving[lit]))[:, None]
+                towards[lit] += way[lit] * (free * np.sqrt(arriving[lit]) / distance[lit])[:, None]
         light += received[:, None] * np.array(lamp.radiance)
         reach = np.sqrt((towards**2).sum(1))
         direction = towards / np.maximum(reach, 1e-9)[:, None]
@@ -78,33 +77,42 @@ def ambient_occlusion(room: Room, start: np.ndarray, normals: np.ndarray) -> np.
     for ray in range(RAYS):  # cosine-weighted spiral over the hemisphere
         radius, angle = np.sqrt((ray + 0.5) / RAYS), ray * 2.399963229728653
         direction = radius * np.cos(angle) * side + radius * np.sin(angle) * across + np.sqrt(1 - radius**2) * normals
-        distance = np.minimum(first_hit(room, start, direction), to_the_walls(room, start, direction))
-        open_share += np.sqrt(np.clip(distance / OCCLUSION_M, 0, 1)) / RAYS
+        way = OCCLUSION_M * direction
+        free = np.minimum(first_hit(room.solids, start, way), to_the_walls(room, start, way))
+        open_share += np.sqrt(np.minimum(free, 1)) / RAYS
     return open_share
 
 
-def first_hit(room: Room, start: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Distance [n] along rays (start and unit direction [n, 3]) to the first solid; infinity when there is none."""
+def first_hit(solids: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """How far [n] segments (start and way [n, 3], metres) are free of solids, as a share of the way; else infinity."""
+    lows, highs = np.array(solids).transpose(1, 0, 2)
     nearest = np.full(len(start), np.inf)
-    inverse = 1 / np.where(np.abs(direction) < 1e-9, 1e-9, direction)
-    begin, inverse = np.ascontiguousarray(start.T), np.ascontiguousarray(inverse.T)
-    for low, high in room.solids:
-        enter, leave = np.full(len(start), 0.0), np.full(len(start), np.inf)
-        for axis in range(3):
-            one = (low[axis] - begin[axis]) * inverse[axis]
-            two = (high[axis] - begin[axis]) * inverse[axis]
-            np.maximum(enter, np.minimum(one, two), out=enter)
-            np.minimum(leave, np.maximum(one, two), out=leave)
-        hit = enter < leave
-        nearest[hit] = np.minimum(nearest[hit], enter[hit])
+    for first in range(0, len(start), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        begin, inverse = np.ascontiguousarray(start[chunk].T), np.ascontiguousarray(_inverse(way[chunk]).T)
+        ends = start[chunk] + way[chunk]
+        least = np.minimum(start[chunk], ends).min(0)
+        most = np.maximum(start[chunk], ends).max(0)
+        for solid in np.flatnonzero(((lows < most) & (highs > least)).all(1)):
+            enter, leave = np.zeros(begin.shape[1]), np.ones(begin.shape[1])
+            for axis in range(3):
+                one = (lows[solid, axis] - begin[axis]) * inverse[axis]
+                two = (highs[solid, axis] - begin[axis]) * inverse[axis]
+                np.maximum(enter, np.minimum(one, two), out=enter)
+                np.minimum(leave, np.maximum(one, two), out=leave)
+            enter[enter >= leave] = np.inf
+            np.minimum(nearest[chunk], enter, out=nearest[chunk])
     return nearest
 
 
-def to_the_walls(room: Room, start: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Distance [n] along rays to the inside of the room's walls."""
-    inverse = 1 / np.where(np.abs(direction) < 1e-9, 1e-9, direction)
-    ends = np.where(direction > 0, np.array(room.high), np.array(room.low))
-    return np.clip((ends - start) * inverse, 0, None).min(1)
+def to_the_walls(room: Room, start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """How far [n] it is to the inside of the room's walls, as a share of the way [n, 3]; above 1 beyond its end."""
+    ends = np.where(way > 0, np.array(room.high), np.array(room.low))
+    return np.clip((ends - start) * _inverse(way), 0, None).min(1)
+
+
+def _inverse(way: np.ndarray) -> np.ndarray:
+    return 1 / np.where(np.abs(way) < 1e-9, 1e-9, way)
 
 
 def lobe(axis: np.ndarray) -> np.ndarray:

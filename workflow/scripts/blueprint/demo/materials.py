@@ -132,3 +132,61 @@ def sky(length_v_m: float) -> Material:
         return np.clip(np.where((height < tree_line)[:, None], leaves, air), 0, 1)
 
     return Material(colour, (0.03, 0.03), glow=1.0)
+
+
+def concrete(code: str, *, lines_m: tuple[float, ...] = (), line: str = "#e3b52c", width_m: float = 0.1) -> Material:
+    """Worn polished concrete, with lines painted along u that begin at ``lines_m`` (along v)."""
+    base, paint = rgb(code), rgb(line)
+
+    def colour(u: np.ndarray, v: np.ndarray, key: int) -> np.ndarray:
+        wear = clouds(u * 0.9, v * 0.9, key, 4) - 0.5 + 0.25 * (clouds(u * 0.25, v * 5, key + 8) - 0.5)
+        shown = shade(base, 1 + 0.3 * wear)
+        for start in lines_m:
+            painted = (v > start) & (v < start + width_m) & (clouds(u * 5, v * 5, key + 3) > 0.22)
+            shown = np.where(painted[:, None], paint * (0.9 + 0.2 * wear)[:, None], shown)
+        return shown
+
+    def cuts(length_u_m: float, length_v_m: float) -> tuple[list[float], list[float]]:
+        return [], [stop for start in lines_m for stop in (start, start + width_m)]
+
+    return Material(colour, (0.09, 0.09), edge_m=0.03, gloss=0.2, cuts_m=cuts)
+
+
+def corrugated(code: str, *, pitch_m: float = 0.25, gloss: float = 0.1) -> Material:
+    """Profiled sheet metal, ribs along v."""
+    base = rgb(code)
+
+    def colour(u: np.ndarray, v: np.ndarray, key: int) -> np.ndarray:
+        rib = np.clip(1.6 * np.sin(2 * np.pi * u / pitch_m), -1, 1)
+        return shade(base, 0.94 + 0.07 * rib + 0.05 * (clouds(u, v, key) - 0.5))
+
+    return Material(colour, (pitch_m / 5, 0.3), gloss=gloss)
+
+
+def cartons(code: str, columns: int, rows: int, width_m: float, height_m: float) -> Material:
+    """One side of a stack of cardboard boxes: gaps, packing tape, a label on some."""
+    base, tape, label, ink = rgb(code), rgb("#c9b184"), rgb("#f2efe6"), rgb("#3a3733")
+    wide, high = width_m / columns, height_m / rows
+
+    def colour(u: np.ndarray, v: np.ndarray, key: int) -> np.ndarray:
+        column, row = np.floor(u / wide).astype(np.int64), np.floor(v / high).astype(np.int64)
+        x, y = u / wide - column, v / high - row
+        tone = 1 + 0.22 * (hashed(column, row, key) - 0.5) + 0.1 * (clouds(u * 12, v * 3, key + 1) - 0.5)
+        shown = shade(base, tone)
+        shown = np.where((np.abs(x - 0.5) < 0.07)[:, None], tape * tone[:, None], shown)
+        labelled = hashed(column, row, key + 2) > 0.45
+        on_label = labelled & (x > 0.62) & (x < 0.9) & (y > 0.25) & (y < 0.65)
+        text = on_label & (np.abs(y - 0.37) < 0.06)
+        shown = np.where(on_label[:, None], label, shown)
+        shown = np.where(text[:, None], ink, shown)
+        gap = np.minimum(np.minimum(x, 1 - x) * wide, np.minimum(y, 1 - y) * high) < 0.006
+        return np.where(gap[:, None], base * 0.35, shown)
+
+    def cuts(length_u_m: float, length_v_m: float) -> tuple[list[float], list[float]]:
+        parts = (0.0, 0.43, 0.57, 0.62, 0.9)
+        return (
+            [(column + part) * wide for column in range(columns) for part in parts],
+            [(row + part) * high for row in range(rows) for part in (0.0, 0.25, 0.31, 0.43, 0.65)],
+        )
+
+    return Material(colour, (0.08, 0.08), edge_m=0.02, cuts_m=cuts)

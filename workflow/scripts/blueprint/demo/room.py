@@ -44,6 +44,7 @@ class Room:
     low: Vector
     high: Vector
     offsets_m: Mapping[str, Vector] = field(default_factory=dict)  # how far named pieces are moved
+    light_node_m: float = 0.1  # distance of the places where light is gathered
     surfaces: list[Surface] = field(default_factory=list)
     solids: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # lowest and highest corners
     lamps: list[Lamp] = field(default_factory=list)
@@ -146,6 +147,8 @@ def wall_with_hole(
     left, right, bottom, top = hole
     parts = [(0, length, 0, bottom), (0, length, top, height_m), (0, left, bottom, top), (right, length, bottom, top)]
     for s0, s1, z0, z1 in parts:
+        if z1 == z0:
+            continue  # a door reaches the floor
         room.quad(start + s0 * unit + z0 * up, (s1 - s0) * unit, (z1 - z0) * up, wall)
 
 

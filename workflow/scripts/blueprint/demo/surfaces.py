@@ -18,6 +18,8 @@ from blueprint.demo.materials import Material
 Shape = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 Vector = Sequence[float]
 
+LARGEST_CELL_M = 0.5  # larger ones would blur the light and reach around corners
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -35,9 +37,9 @@ class Surface:
         cuts = along_s, [*along_t, *self.bends_m]
         borders = []
         for axis in (0, 1):
-            cell = self.material.cell_m[axis] * scale
+            cell = min(self.material.cell_m[axis] * scale, LARGEST_CELL_M)
             edge = cell if self.wraps and axis == 0 else min(self.material.edge_m * scale, cell)
-            least = 12 if self.wraps and axis == 0 else 1
+            least = 1 if axis or not self.wraps else 12 if self.size_m[0] > 0.2 else 8
             borders.append(graded(self.size_m[axis], cell, edge, cuts[axis], least) / self.size_m[axis])
         return borders[0], borders[1]
 
