@@ -15,7 +15,7 @@ from blueprint.files import file_digest
 from blueprint.render import rasterize
 from blueprint.splat import load
 from splats import intrinsics
-from workflow_runs import SCRIPTS
+from workflow_runs import SCRIPTS, snakemake, write_config
 
 FEW = 40_000  # coarse, but nothing is left out
 HALF_ROOM_M = {"kitchen": (2.5, 2.0, 2.7), "warehouse": (7.0, 3.0, 5.2)}
@@ -173,3 +173,13 @@ def test_bad_arguments_give_one_clear_line(tmp_path, arguments, words):
 def test_moving_a_piece_that_is_not_there_is_an_error():
     with pytest.raises(UserError, match=r"'piano'.*island"):
         demo.build("kitchen", gaussians=FEW, offsets_m={"piano": (1, 0, 0)})
+
+
+def test_the_rule_makes_the_kitchen(tmp_path):
+    scene = "resources/demo/kitchen.ply"
+    config = write_config(tmp_path, {"facilities": [{"name": "kitchen", "scene": scene}]})
+    snakemake(tmp_path, config, scene)
+    assert len(load(tmp_path / scene)) == len(demo.build("kitchen"))
+    assert "Gaussians" in (tmp_path / "logs/demo/kitchen.log").read_text()
+    again = snakemake(tmp_path, config, scene)
+    assert "Nothing to be done" in again.stdout

@@ -183,7 +183,7 @@ def pallet_stack(room: Room) -> None:
     front = Front((1.3, -1.45, 0), (-1, 0, 0))
     for k in range(4):
         pallet(room, front, 0.0, 0.15 * k, -0.75)
-    carton = cartons("#b98d5a", 1, 1, 0.5, 0.35)
+    carton = replace(cartons("#b98d5a", 1, 1, 0.5, 0.35), cell_m=(0.025, 0.025), edge_m=0.007)
     low, high = front.at(0.3, 0.6, 0.1), front.at(0.8, 0.95, 0.55)
     room.box(low, high, carton)
 
