@@ -22,6 +22,16 @@ rule summary:
             clip=CLIPS[wildcards.facility],
             variant=VARIANTS,
         ),
+        diversity=lambda wildcards: expand(
+            "results/{facility}/diversity/{clip}.json", facility=wildcards.facility, clip=CLIPS[wildcards.facility]
+        ),
+        provenance=lambda wildcards: expand(
+            "results/{facility}/enriched/{clip}/{variant}.json",
+            facility=wildcards.facility,
+            clip=CLIPS[wildcards.facility],
+            variant=VARIANTS,
+        ),
+        marker="results/{facility}/preflight.json",
     output:
         table="results/{facility}/summary.csv",
         verdicts="results/{facility}/summary.json",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from blueprint import video
+from blueprint import cameras as camera_files
+from blueprint import depth, torchvision_ops, video
 from blueprint.errors import UserError
-from blueprint.metrics import appearance
+from blueprint.metrics import appearance, geometry, stability, weights
 from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.verdicts import mean_of
 
@@ -24,15 +26,29 @@ PIXELS_PER_BATCH = {"cpu": 600_000, "cuda": 16_000_000}
 """Fits a CPU's caches; fills a GPU. A 720p frame has 0.9 million."""
 
 
+LEARNED = {"lpips", "dists"}
+
+
 @dataclass(frozen=True)
 class Batch:
     """Consecutive frames, aligned."""
 
     render: np.ndarray  # [B, H, W, 3] uint8 RGB
     variant: np.ndarray  # [B, H, W, 3] uint8 RGB
+    depth_m: np.ndarray  # [B, H, W] float32, 0 where nothing is
 
 
-Scorer = Callable[[Batch], dict[str, list[float]]]
+Scores = dict[str, list[float | None]]
+Scorer = Callable[[Batch], Scores]
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """The files of one rendered clip."""
+
+    rgb: Path
+    depth_m: Path
+    cameras: Path
 
 
 class Appearance:
@@ -42,10 +58,66 @@ class Appearance:
         self.names = [name for name in names if name in appearance.SCORES]
         self.device = device
 
-    def __call__(self, batch: Batch) -> dict[str, list[float]]:
+    def __call__(self, batch: Batch) -> Scores:
         """Scores of every frame of the batch, by name."""
         pairs = appearance.FramePairs(_as_tensor(batch.variant, self.device), _as_tensor(batch.render, self.device))
         return {name: appearance.SCORES[name](pairs).tolist() for name in self.names}
+
+
+class Learned:
+    """LPIPS and DISTS by `piq` itself; their weights come from the torch cache (``TORCH_HOME``), never from the net."""
+
+    def __init__(self, names: list[str], device: str) -> None:
+        weights.require(names, weights.torch_home(""), "metrics")
+        torchvision_ops.make_importable()
+        import piq
+
+        makers = {"lpips": piq.LPIPS, "dists": piq.DISTS}
+        self.device = device
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")  # piq asks the old way
+            self.models = {name: makers[name](reduction="none").to(device) for name in LEARNED & set(names)}
+
+    def __call__(self, batch: Batch) -> Scores:
+        """Scores of every frame of the batch, by name."""
+        variant, render = _as_tensor(batch.variant, self.device), _as_tensor(batch.render, self.device)
+        return {name: model(variant, render).tolist() for name, model in self.models.items()}
+
+
+class Geometry:
+    """Edges and silhouettes, on the CPU (Canny's edge tracking is sequential)."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = [name for name in names if name in ("edge_agreement", "depth_edge_agreement")]
+
+    def __call__(self, batch: Batch) -> Scores:
+        """Scores of every frame of the batch, by name."""
+        scores: Scores = {name: [] for name in self.names}
+        for render, variant, depth_m in zip(batch.render, batch.variant, batch.depth_m, strict=True):
+            found, expected = geometry.edges(variant), geometry.edges(render)
+            if "edge_agreement" in scores:
+                scores["edge_agreement"].append(geometry.edge_agreement(found, expected))
+            if "depth_edge_agreement" in scores:
+                scores["depth_edge_agreement"].append(geometry.depth_edge_agreement(found, expected, depth_m))
+        return scores
+
+
+class Stability:
+    """Temporal stability; remembers the last frame of the batch before."""
+
+    def __init__(self, cameras: camera_files.Cameras) -> None:
+        self.poses = zip(cameras.viewmats, cameras.Ks, strict=True)
+        self.before: stability.View | None = None
+
+    def __call__(self, batch: Batch) -> Scores:
+        """Scores of every frame of the batch; the first frame of a clip has none."""
+        values: list[float | None] = []
+        for render, variant, depth_m in zip(batch.render, batch.variant, batch.depth_m, strict=True):
+            viewmat, K = next(self.poses)
+            now = stability.View(render, variant, depth_m, viewmat, K)
+            values.append(stability.temporal_stability(self.before, now) if self.before else None)
+            self.before = now
+        return {"temporal_stability": values}
 
 
 def _as_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
@@ -59,7 +131,7 @@ def choose_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def score(render: Path, variant: Path, names: list[str], device: str) -> dict[str, Any]:
+def score(clip: ClipFiles, variant: Path, names: list[str], device: str) -> dict[str, Any]:
     """Score every frame of a variant.
 
     Returns:
@@ -67,19 +139,19 @@ def score(render: Path, variant: Path, names: list[str], device: str) -> dict[st
         value; ``frame_count``, ``width``, ``height`` in pixels, ``fps``. A value is None where the score is undefined.
 
     Raises:
-        UserError: a clip cannot be read, the two differ in size or length, or the frames are too small for a score.
+        UserError: a file cannot be read, render and variant differ in size or length, or the frames are too small.
     """
-    info = _check_alike(render, variant)
-    _check_large_enough(render, info, names)
-    scorers: list[Scorer] = [Appearance(names, device)]
-    frames: dict[str, list[float | None]] = {name: [] for name in names}
+    info = _check_alike(clip.rgb, variant)
+    _check_large_enough(clip.rgb, info, names)
+    frames: Scores = {name: [] for name in names}
     batch_size = max(1, PIXELS_PER_BATCH[device] // (info.width * info.height))
     count = 0
+    scorers = _scorers(clip, info.frames, names, device)
     with torch.inference_mode():
-        for batch in _batches(render, variant, batch_size):
+        for batch in _batches(clip, variant, batch_size):
             for scorer in scorers:
                 for name, values in scorer(batch).items():
-                    frames[name] += [round(value, 6) if math.isfinite(value) else None for value in values]
+                    frames[name] += [_finite(value) for value in values]
             count += len(batch.render)
     return {
         "names": names,
@@ -90,6 +162,30 @@ def score(render: Path, variant: Path, names: list[str], device: str) -> dict[st
         "height": info.height,
         "fps": info.fps,
     }
+
+
+def _scorers(clip: ClipFiles, frame_count: int, names: list[str], device: str) -> list[Scorer]:
+    scorers: list[Scorer] = []
+    if set(names) & set(appearance.SCORES):
+        scorers.append(Appearance(names, device))
+    if LEARNED & set(names):
+        scorers.append(Learned(names, device))
+    if {"edge_agreement", "depth_edge_agreement"} & set(names):
+        scorers.append(Geometry(names))
+    if "temporal_stability" in names:
+        cameras = camera_files.read(clip.cameras)
+        if len(cameras.viewmats) != frame_count:
+            raise UserError(
+                f"{clip.cameras}: holds {len(cameras.viewmats)} cameras, {clip.rgb} has {frame_count} frames. "
+                "Render the clip again."
+            )
+        scorers.append(Stability(cameras))
+    return scorers
+
+
+def _finite(value: float | None) -> float | None:
+    """Rounded for JSON, which knows no infinity: piq's HaarPSI of two black frames, say, is undefined."""
+    return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def _check_alike(render: Path, variant: Path) -> video.VideoInfo:
@@ -112,21 +208,26 @@ def _check_large_enough(render: Path, info: video.VideoInfo, names: list[str]) -
             )
 
 
-def _batches(render: Path, variant: Path, size: int) -> Iterator[Batch]:
-    pairs = _pairs(render, variant)
-    while chunk := list(itertools.islice(pairs, size)):
-        yield Batch(render=np.stack([pair[0] for pair in chunk]), variant=np.stack([pair[1] for pair in chunk]))
+def _batches(clip: ClipFiles, variant: Path, size: int) -> Iterator[Batch]:
+    aligned = _aligned(clip, variant)
+    while chunk := list(itertools.islice(aligned, size)):
+        yield Batch(*(np.stack(arrays) for arrays in zip(*chunk, strict=True)))
 
 
-def _pairs(render: Path, variant: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _aligned(clip: ClipFiles, variant: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Render, variant and depth of one frame after the other; `UserError` when one ends before the others."""
+    paths = (clip.rgb, variant, clip.depth_m)
+    sources = (
+        video.read_video(clip.rgb),
+        video.read_video(variant),
+        (depth_m for depth_m, _ in depth.iterate_depth(clip.depth_m)),
+    )
     end = object()
-    for count, pair in enumerate(
-        itertools.zip_longest(video.read_video(render), video.read_video(variant), fillvalue=end)
-    ):
-        if pair[0] is end or pair[1] is end:
-            longer, shorter = (render, variant) if pair[1] is end else (variant, render)
+    for count, frame in enumerate(itertools.zip_longest(*sources, fillvalue=end)):
+        ended = [str(path) for path, item in zip(paths, frame, strict=True) if item is end]
+        if ended:
             raise UserError(
-                f"{variant}: does not have as many frames as its render {render}: {shorter} ends after {count} frames, "
-                f"{longer} goes on. Enrich the clip again."
+                f"{' and '.join(ended)}: ends after {count} frames while {clip.rgb}, its variant or its depth goes on. "
+                f"Delete what is too short and run again."
             )
-        yield pair
+        yield frame

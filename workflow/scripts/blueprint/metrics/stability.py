@@ -1,0 +1,73 @@
+"""Does the variant hold still? Frames are warped onto the next by the known cameras and depth: no optical flow.
+
+The warping error of Lai et al. (2018), arXiv:1808.00449, with exact geometry. A render has such an error too
+(highlights move, pixels are resampled), so the variant's is held against the render's, each relative to its contrast:
+a variant that is merely darker or paler scores as the render does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SAME_SURFACE = 0.02
+"""Relative difference of depth up to which two pixels show the same surface."""
+FLOOR = 0.05
+"""Error relative to contrast below which nobody sees a difference; keeps the ratio of two tiny errors near 1."""
+LEAST_SHARE = 0.01
+"""Least share of a frame that must be visible in the frame before."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What one moment looks like and where it is seen from."""
+
+    render: np.ndarray  # [H, W, 3] uint8 RGB
+    variant: np.ndarray  # [H, W, 3] uint8 RGB
+    depth_m: np.ndarray  # [H, W] float32, 0 where nothing is
+    viewmat: np.ndarray  # [4, 4] world to camera, OpenCV
+    K: np.ndarray  # [3, 3] pixels; pixel centres at +0.5
+
+
+def warp_map(before: View, now: View) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of ``now`` was in ``before``.
+
+    Returns:
+        Pixel indices [H, W, 2] float32 (x, y; pixel centres at integers, as `cv2.remap` counts), and a uint8 mask
+        [H, W] of 255 where the same surface is visible in both.
+    """
+    height, width = now.depth_m.shape
+    motion = before.viewmat @ np.linalg.inv(now.viewmat)
+    homography = (before.K @ motion[:3, :3] @ np.linalg.inv(now.K)).astype(np.float32)
+    offset = (before.K @ motion[:3, 3]).astype(np.float32)
+    x = np.arange(width, dtype=np.float32) + np.float32(0.5)
+    y = (np.arange(height, dtype=np.float32) + np.float32(0.5))[:, None]
+    there_x, there_y, depth_there = (
+        (row[0] * x + row[1] * y + row[2]) * now.depth_m + shift for row, shift in zip(homography, offset, strict=True)
+    )
+    in_front = (now.depth_m > 0) & (depth_there > 0)
+    scale = 1 / np.where(in_front, depth_there, 1)
+    where = np.stack([there_x * scale - np.float32(0.5), there_y * scale - np.float32(0.5)], -1)
+    found = cv2.remap(before.depth_m, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    same = in_front & (np.abs(found - depth_there) < SAME_SURFACE * depth_there)
+    return where, same.astype(np.uint8) * 255
+
+
+def temporal_stability(before: View, now: View) -> float | None:
+    """Warping error of the render over that of the variant, both relative to contrast and at most 1.
+
+    Returns:
+        0 to 1, 1 being as stable as the render or more; None when the two moments share too little of the scene.
+    """
+    where, same = warp_map(before, now)
+    if cv2.countNonZero(same) < LEAST_SHARE * same.size:
+        return None
+    errors = []
+    for old, new in ((before.render, now.render), (before.variant, now.variant)):
+        difference = cv2.absdiff(cv2.remap(old, where, None, cv2.INTER_LINEAR), new)
+        _, deviation = cv2.meanStdDev(new)
+        contrast = max(float(deviation.mean()), 1.0)  # one grey level: a black frame has none
+        errors.append(sum(cv2.mean(difference, same)[:3]) / 3 / contrast + FLOOR)
+    return min(1.0, errors[0] / errors[1])
