@@ -39,16 +39,16 @@ rule metrics:
         environment="results/preflight/metrics.json",
     output:
         scores="results/{facility}/metrics/{clip}/{variant}.json",
-    params:
-        spec=as_json({"names": config["metrics"]["names"]}),
-        code=METRICS_CODE,
     log:
         "logs/{facility}/metrics/{clip}/{variant}.log",
     benchmark:
         "benchmarks/results/{facility}/metrics/{clip}/{variant}.tsv"
-    threads: 2
     conda:
         "../envs/metrics.yaml"
+    threads: 2
+    params:
+        spec=as_json({"names": config["metrics"]["names"]}),
+        code=METRICS_CODE,
     message:
         "Scoring {wildcards.facility}/{wildcards.clip}/{wildcards.variant}"
     shell:
@@ -62,17 +62,17 @@ rule diversity:
         variants=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
     output:
         scores="results/{facility}/diversity/{clip}.json",
-    params:
-        code=code_digest(
-            SCRIPTS / "diversity.py",
-            *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py", "metrics/diversity.py")),
-        ),
     log:
         "logs/{facility}/diversity/{clip}.log",
     benchmark:
         "benchmarks/results/{facility}/diversity/{clip}.tsv"
     conda:
         "../envs/metrics.yaml"
+    params:
+        code=code_digest(
+            SCRIPTS / "diversity.py",
+            *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py", "metrics/diversity.py")),
+        ),
     message:
         "Comparing the variants of {wildcards.facility}/{wildcards.clip}"
     shell:

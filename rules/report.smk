@@ -1,8 +1,37 @@
 # Report: verdicts against thresholds, and the page that a person looks at.
+from blueprint.files import file_digest, value_digest
+
+# Locks of the environments that the jobs of this configuration run in; the first is that of a run without conda.
+ENVIRONMENT_LOCKS = ("laptop.constraints.txt", "render.yaml", f"{ENGINE_ENVIRONMENT[ENGINE]}.yaml", "metrics.yaml")
+
+
+PASSED = "results/passed.txt"
+# Templates decide the pages as much as programs do.
+REPORT_CODE = code_digest(
+    SCRIPTS / "report.py",
+    SCRIPTS / "compare.py",
+    SCRIPTS / "blueprint" / "report",
+    *sorted((SCRIPTS / "blueprint" / "report" / "templates").iterdir()),
+    SCRIPTS / "blueprint" / "metrics" / "catalogue.py",
+    SCRIPTS / "blueprint" / "metrics" / "provenance.py",
+)
+
+
+def baseline_summaries(wildcards):
+    """The summaries of the run to compare with."""
+    if not config["baseline"]:
+        raise WorkflowError(
+            "compare: say which results to compare with: snakemake compare --config baseline=<its folder `results`>"
+        )
+    found = sorted(Path(config["baseline"]).glob("*/summary.json"))
+    if not found:
+        raise WorkflowError(f"baseline: {config['baseline']} holds no <facility>/summary.json. Name a folder `results`.")
+    return [str(path) for path in found]
 
 
 def summary_spec(wildcards):
     """All that the summary of a facility depends on, besides its scores."""
+    locks = Path(workflow.basedir) / "envs"
     return as_json(
         {
             "facility": wildcards.facility,
@@ -10,8 +39,17 @@ def summary_spec(wildcards):
             "variants": list(VARIANTS),
             "names": config["metrics"]["names"],
             "thresholds": config["metrics"]["thresholds"],
+            "configuration_digest": value_digest(configuration_of(wildcards.facility)),
+            "environment_digests": {name: file_digest(locks / name) for name in ENVIRONMENT_LOCKS},
         }
     )
+
+
+def configuration_of(facility):
+    """The part of the configuration that decides a facility's results, without paths of the machine."""
+    metrics = {key: value for key, value in config["metrics"].items() if key != "torch_home"}
+    part = {key: config[key] for key in ("clips", "render", "enrich")}
+    return {**part, "metrics": metrics, "facility": configuration.facility_of(config, facility)}
 
 
 rule summary:
@@ -49,31 +87,98 @@ rule summary:
         " --verdicts {output.verdicts:q} > {log:q} 2>&1"
 
 
+rule preview:
+    input:
+        rgb="results/{facility}/clips/{clip}/rgb.mp4",
+        depth="results/{facility}/clips/{clip}/depth.mp4",
+        variants=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
+        scores=expand("results/{{facility}}/metrics/{{clip}}/{variant}.json", variant=VARIANTS),
+    output:
+        video="results/{facility}/previews/{clip}.mp4",
+        data="results/{facility}/previews/{clip}.json",
+    params:
+        width_px=config["report"]["preview_width_px"],
+        code=code_digest(
+            SCRIPTS / "preview.py",
+            *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py", "report/preview.py")),
+            *(SCRIPTS / "blueprint" / "metrics" / name for name in ("geometry.py", "verdicts.py")),
+        ),
+    log:
+        "logs/{facility}/previews/{clip}.log",
+    benchmark:
+        "benchmarks/results/{facility}/previews/{clip}.tsv"
+    conda:
+        "../envs/metrics.yaml"
+    message:
+        "Picturing {wildcards.facility}/{wildcards.clip}"
+    shell:
+        "python {SCRIPTS}/preview.py --render {input.rgb:q} --depth {input.depth:q} --variants {input.variants:q}"
+        " --scores {input.scores:q} --width-px {params.width_px} --video {output.video:q} --data {output.data:q}"
+        " > {log:q} 2>&1"
+
+
 rule report:
     input:
         verdicts=expand("results/{facility}/summary.json", facility=FACILITIES),
-        markers=expand("results/{facility}/preflight.json", facility=FACILITIES),
-        renders=for_all_clips("results/{facility}/clips/{clip}/rgb.mp4"),
-        depths=for_all_clips("results/{facility}/clips/{clip}/depth.mp4"),
-        variants=for_all_clips("results/{facility}/enriched/{clip}/{variant}.mp4"),
-        provenance=for_all_clips("results/{facility}/enriched/{clip}/{variant}.json"),
         scores=for_all_clips("results/{facility}/metrics/{clip}/{variant}.json"),
+        videos=for_all_clips("results/{facility}/previews/{clip}.mp4"),
+        previews=for_all_clips("results/{facility}/previews/{clip}.json"),
     output:
         page="results/report.html",
-    log:
-        "logs/report.log",
-    conda:
-        "../envs/metrics.yaml"
     params:
         spec=as_json(
             {
                 "title": config["report"]["title"],
                 "facilities": {facility: list(CLIPS[facility]) for facility in FACILITIES},
                 "variants": list(VARIANTS),
+                "names": config["metrics"]["names"],
             }
         ),
-        code=code_of("report"),
+        code=REPORT_CODE,
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/metrics.yaml"
     message:
         "Writing {output.page}"
     shell:
-        "python {SCRIPTS}/report.py --results results --spec {params.spec:q} --output {output.page:q} > {log:q} 2>&1"
+        "python {SCRIPTS}/report.py --results results --benchmarks benchmarks/results --spec {params.spec:q}"
+        " --output {output.page:q} > {log:q} 2>&1"
+
+
+# Runs after the report, so that a failed run leaves the evidence of why it failed.
+rule passed:
+    input:
+        page="results/report.html",
+        verdicts=expand("results/{facility}/summary.json", facility=FACILITIES),
+    output:
+        verdict=PASSED,
+    log:
+        "logs/passed.log",
+    conda:
+        "../envs/metrics.yaml"
+    message:
+        "Checking that no facility fails"
+    shell:
+        "python {SCRIPTS}/passed.py {input.verdicts:q} --output {output.verdict:q} > {log:q} 2>&1"
+
+
+rule compare:
+    input:
+        verdicts=expand("results/{facility}/summary.json", facility=FACILITIES),
+        baseline=baseline_summaries,
+    output:
+        page="results/compare.html",
+        table="results/compare.csv",
+    params:
+        spec=as_json({"title": config["report"]["title"], "baseline": config["baseline"]}),
+        code=REPORT_CODE,
+    log:
+        "logs/compare.log",
+    conda:
+        "../envs/metrics.yaml"
+    message:
+        "Comparing with {config[baseline]}"
+    shell:
+        "python {SCRIPTS}/compare.py --current {input.verdicts:q} --baseline {input.baseline:q} --spec {params.spec:q}"
+        " --page {output.page:q} --table {output.table:q} > {log:q} 2>&1"

@@ -51,7 +51,8 @@ def tolerance_px(height: int, width: int) -> int:
     return max(1, round(TOLERANCE * float(np.hypot(height, width))))
 
 
-def _near(mask: np.ndarray, radius: int) -> np.ndarray:
+def near(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The mask grown by ``radius`` pixels."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.dilate(mask, disc)
 
@@ -77,8 +78,8 @@ def edge_agreement(variant: tuple[np.ndarray, np.ndarray], render: tuple[np.ndar
     counts = cv2.countNonZero(variant[0]), cv2.countNonZero(render[0])
     if not all(counts):
         return 0.0 if any(counts) else 1.0
-    precision = _agreement(variant[0], _near(render[1], radius))
-    recall = _agreement(render[0], _near(variant[1], radius))
+    precision = _agreement(variant[0], near(render[1], radius))
+    recall = _agreement(render[0], near(variant[1], radius))
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -111,7 +112,7 @@ def depth_edge_agreement(
         0 to 1; None when the render shows too few silhouettes to tell.
     """
     radius = tolerance_px(*depth_m.shape)
-    visible = silhouettes(depth_m) & _near(render[0], radius)
+    visible = silhouettes(depth_m) & near(render[0], radius)
     if cv2.countNonZero(visible) < FEWEST_PX:
         return None
-    return _agreement(visible, _near(variant[1], 2 * radius))
+    return _agreement(visible, near(variant[1], 2 * radius))

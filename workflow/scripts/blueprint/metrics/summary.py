@@ -11,7 +11,8 @@ from typing import Any
 
 from blueprint import files
 from blueprint.metrics.catalogue import METRICS
-from blueprint.metrics.verdicts import ORDER, judge, mean_of, worst
+from blueprint.metrics.provenance import cost, provenance_of
+from blueprint.metrics.verdicts import ORDER, judge, mean_of, worst, worst_frame
 
 COLUMNS = ("facility", "clip", "variant", "metric", "mean", "worst", "worst_frame", "unit", "better", "warn", "fail")
 
@@ -21,7 +22,8 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         results: the folder ``results``.
-        spec: ``facility``, ``clips``, ``variants``, ``thresholds`` and what else the rule hands over.
+        spec: ``facility``; names of its ``clips``, ``variants`` and scores (``names``); ``thresholds``;
+            ``configuration_digest``; ``environment_digests``.
 
     Raises:
         UserError: a file of the results cannot be read.
@@ -34,16 +36,23 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
             variant: _summarize_variant(files.read_json(folder / "metrics" / clip / f"{variant}.json"), thresholds)
             for variant in spec["variants"]
         }
-    summary = {
+    origin, run = provenance_of(folder, spec["clips"], spec["variants"])
+    return {
         "facility": spec["facility"],
         "clips": clips,
         "variants": {variant: _over_clips([clips[clip][variant] for clip in clips]) for variant in spec["variants"]},
         **_over_clips([entry for variants in clips.values() for entry in variants.values()]),
         "thresholds": thresholds,
         "metrics": {name: asdict(METRICS[name]) for name in spec["names"]},
+        "diversity": {clip: files.read_json(folder / "diversity" / f"{clip}.json") for clip in spec["clips"]},
         "not_judged": _not_judged(spec["names"], thresholds, clips),
+        "provenance": {
+            **origin,
+            "configuration_digest": spec["configuration_digest"],
+            "environment_digests": spec["environment_digests"],
+        },
+        "run": {**run, "cost": cost(results)},
     }
-    return summary
 
 
 def _summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -58,15 +67,6 @@ def _summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, f
             "verdict": judge(name, mean, thresholds.get(name, {})),
         }
     return {"verdict": worst(entry["verdict"] for entry in entries.values()), "scores": entries}
-
-
-def worst_frame(name: str, values: list[float | None]) -> int | None:
-    """Index of the frame with the worst value of a score; None when no frame has a value."""
-    defined = [(value, index) for index, value in enumerate(values) if value is not None]
-    if not defined:
-        return None
-    sign = 1 if METRICS[name].better == "higher" else -1
-    return min(defined, key=lambda pair: (sign * pair[0], pair[1]))[1]
 
 
 def _over_clips(entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -36,3 +36,12 @@ def mean_of(values: list[float | None]) -> float | None:
     """Mean of the values that are defined, or None when none is."""
     defined = [value for value in values if value is not None]
     return round(math.fsum(defined) / len(defined), 6) if defined else None
+
+
+def worst_frame(name: str, values: list[float | None]) -> int | None:
+    """Index of the frame with the worst value of a score; None when no frame has a value."""
+    defined = [(value, index) for index, value in enumerate(values) if value is not None]
+    if not defined:
+        return None
+    sign = 1 if METRICS[name].better == "higher" else -1
+    return min(defined, key=lambda pair: (sign * pair[0], pair[1]))[1]

@@ -1,0 +1,89 @@
+"""A folder `results` made from the synthetic room by the workflow's own functions, without rendering or engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import synthetic_room
+from blueprint.files import write_json, write_text
+from blueprint.metrics.diversity import diversity
+from blueprint.metrics.score import ClipFiles, score
+from blueprint.metrics.summary import as_csv, summarize
+from blueprint.report.preview import make_preview
+from blueprint.video import write_video
+
+NAMES = ["psnr", "ssim", "ms_ssim", "gmsd", "edge_agreement", "depth_edge_agreement", "temporal_stability"]
+THRESHOLDS = {
+    "edge_agreement": {"warn": 0.8, "fail": 0.5},
+    "depth_edge_agreement": {"warn": 0.75, "fail": 0.5},
+    "temporal_stability": {"warn": 0.5, "fail": 0.25},
+}
+MARK_PX = 16
+LEVELS_PER_FRAME = 12
+
+
+def marked(frames: np.ndarray) -> np.ndarray:
+    """The frames with their index written as the grey level of their lower left corner."""
+    frames = frames.copy()
+    for index, frame in enumerate(frames):
+        frame[-MARK_PX:, :MARK_PX] = LEVELS_PER_FRAME * index
+    return frames
+
+
+def looks(count: int) -> dict[str, np.ndarray]:
+    """Variants of the room: two new lights, and one in which a box has moved, by name."""
+    return {
+        "dusk": synthetic_room.room(count, light=(0.95, 0.6, 0.45)).frames,
+        "neon": synthetic_room.room(count, light=(0.7, 0.9, 1.0)).frames,
+        "moved": synthetic_room.room(count, box_offset_m=(0.4, 0, 0)).frames,
+    }
+
+
+def make_results(
+    results: Path, facility: str = "hall", clips: tuple[str, ...] = ("sweep", "pan"), count: int = 12
+) -> Path:
+    """Write the results of one facility; returns ``results``."""
+    folder = results / facility
+    render = synthetic_room.room(count)
+    render.frames = marked(render.frames)
+    variants = {name: marked(frames) for name, frames in looks(count).items()}
+    for clip in clips:
+        make_clip(folder, clip, render, variants)
+    write_json(folder / "preflight.json", {"scene": {"sha256": "0" * 64}})
+    spec = {
+        "facility": facility,
+        "clips": list(clips),
+        "variants": list(variants),
+        "names": NAMES,
+        "thresholds": THRESHOLDS,
+        "configuration_digest": "1" * 64,
+        "environment_digests": {"metrics.yaml": "2" * 64},
+    }
+    summary = summarize(results, spec)
+    write_json(folder / "summary.json", summary)
+    write_text(folder / "summary.csv", as_csv(summary))
+    return results
+
+
+def make_clip(folder: Path, clip: str, render: synthetic_room.Clip, variants: dict[str, np.ndarray]) -> None:
+    """Write one clip with its variants, scores and preview."""
+    paths = render.write(folder / "clips" / clip)
+    near = 1 / np.maximum(render.depth_m, 0.1)
+    grey = np.repeat((255 * near / near.max()).astype(np.uint8)[..., None], 3, -1)
+    depth = paths["rgb.mp4"].with_name("depth.mp4")
+    write_video(depth, marked(grey), synthetic_room.FPS)
+    files = ClipFiles(paths["rgb.mp4"], paths["depth.npz"], paths["cameras.json"])
+    enriched, scores = {}, {}
+    for name, frames in variants.items():
+        enriched[name] = folder / "enriched" / clip / f"{name}.mp4"
+        write_video(enriched[name], frames, synthetic_room.FPS)
+        provenance = {"engine": "photometric", "variant": {"name": name}, "run": {"seconds": 1.5, "gpu": None}}
+        write_json(enriched[name].with_suffix(".json"), provenance)
+        scores[name] = {**score(files, enriched[name], NAMES, "cpu"), "run": {"seconds": 0.5, "device": "cpu"}}
+        write_json(folder / "metrics" / clip / f"{name}.json", scores[name])
+    write_json(folder / "diversity" / f"{clip}.json", diversity(enriched))
+    target = folder / "previews" / f"{clip}.mp4"
+    preview = make_preview(target, files.rgb, depth, enriched, scores, width_px=224)
+    write_json(target.with_suffix(".json"), preview)
