@@ -53,7 +53,7 @@ rule metrics:
         "Scoring {wildcards.facility}/{wildcards.clip}/{wildcards.variant}"
     shell:
         "python {SCRIPTS}/metrics.py --render {input.rgb:q} --variant {input.variant:q} --depth-m {input.depth_m:q}"
-        " --cameras {input.cameras:q} --spec {params.spec:q} --torch-home {config[metrics][torch_home]:q}"
+        " --cameras {input.cameras:q} --spec {params.spec:q} --torch-home={config[metrics][torch_home]:q}"
         " --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
 
 
@@ -87,4 +87,4 @@ rule fetch_metric_weights:
     message:
         "Fetching the weights of LPIPS and DISTS"
     shell:
-        "python {SCRIPTS}/metric_weights.py lpips dists --torch-home {config[metrics][torch_home]:q} > {log:q} 2>&1"
+        "python {SCRIPTS}/metric_weights.py lpips dists --torch-home={config[metrics][torch_home]:q} > {log:q} 2>&1"

@@ -33,6 +33,8 @@ def test_two_facilities_plan_exactly_the_expected_jobs(tmp_path):
         "render": len(clips),
         "enrich": len(clips),
         "metrics": len(clips) * len(variants),
+        "diversity": len(clips),
+        "preview": len(clips),
         "summary": 2,
         "report": 1,
         "all": 1,

@@ -70,7 +70,15 @@ def test_a_second_run_has_nothing_to_do(run):
 def test_deleting_one_enriched_clip_reruns_its_branch_alone(run):
     (run / "results/kitchen/enriched/orbit/neon.mp4").unlink()
     planned = planned_jobs(snakemake(run, run / "config.yaml", "--dry-run"))
-    assert planned == {"enrich": 1, "metrics": len(VARIANTS), "summary": 1, "report": 1, "all": 1}
+    assert planned == {
+        "enrich": 1,
+        "metrics": len(VARIANTS),
+        "diversity": 1,
+        "preview": 1,
+        "summary": 1,
+        "report": 1,
+        "all": 1,
+    }
 
 
 def test_changing_one_variant_makes_that_one_alone_again(run, finished_run):
@@ -81,6 +89,8 @@ def test_changing_one_variant_makes_that_one_alone_again(run, finished_run):
     assert planned == {
         "enrich": len(CLIPS),
         "metrics": len(CLIPS) * len(VARIANTS),
+        "diversity": len(CLIPS),
+        "preview": len(CLIPS),
         "summary": 1,
         "report": 1,
         "all": 1,
@@ -97,7 +107,13 @@ def test_changing_one_variant_makes_that_one_alone_again(run, finished_run):
 def test_changing_the_metrics_reruns_scores_and_report_alone(run):
     write_config(run, small_config(metrics={"names": ["psnr"]}))
     planned = planned_jobs(snakemake(run, run / "config.yaml", "--dry-run"))
-    assert planned == {"metrics": len(CLIPS) * len(VARIANTS), "summary": 1, "report": 1, "all": 1}
+    assert planned == {
+        "metrics": len(CLIPS) * len(VARIANTS),
+        "preview": len(CLIPS),
+        "summary": 1,
+        "report": 1,
+        "all": 1,
+    }
 
 
 def test_changing_a_threshold_reruns_verdicts_and_report_alone(run):

@@ -15,18 +15,8 @@ from blueprint.report.page import embedded, environment
 LEAST_DIFFERENCE = 1e-4
 """The accuracy of the scores."""
 CHANGES = ("worse", "better", "same", "only now", "only then", "undefined")
-COLUMNS = (
-    "facility",
-    "clip",
-    "variant",
-    "metric",
-    "baseline",
-    "current",
-    "difference",
-    "change",
-    "verdict_then",
-    "verdict_now",
-)
+KEY = ("facility", "clip", "variant", "metric")
+COLUMNS = (*KEY, "baseline", "current", "difference", "change", "verdict_then", "verdict_now")
 
 
 def compare(current: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> list[dict[str, Any]]:
