@@ -25,7 +25,9 @@ def baseline_summaries(wildcards):
         )
     found = sorted(Path(config["baseline"]).glob("*/summary.json"))
     if not found:
-        raise WorkflowError(f"baseline: {config['baseline']} holds no <facility>/summary.json. Name a folder `results`.")
+        raise WorkflowError(
+            f"baseline: {config['baseline']} holds no <facility>/summary.json. Name a folder `results`."
+        )
     return [str(path) for path in found]
 
 
@@ -96,6 +98,12 @@ rule preview:
     output:
         video="results/{facility}/previews/{clip}.mp4",
         data="results/{facility}/previews/{clip}.json",
+    log:
+        "logs/{facility}/previews/{clip}.log",
+    benchmark:
+        "benchmarks/results/{facility}/previews/{clip}.tsv"
+    conda:
+        "../envs/metrics.yaml"
     params:
         width_px=config["report"]["preview_width_px"],
         code=code_digest(
@@ -103,12 +111,6 @@ rule preview:
             *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py", "report/preview.py")),
             *(SCRIPTS / "blueprint" / "metrics" / name for name in ("geometry.py", "verdicts.py")),
         ),
-    log:
-        "logs/{facility}/previews/{clip}.log",
-    benchmark:
-        "benchmarks/results/{facility}/previews/{clip}.tsv"
-    conda:
-        "../envs/metrics.yaml"
     message:
         "Picturing {wildcards.facility}/{wildcards.clip}"
     shell:
@@ -125,6 +127,10 @@ rule report:
         previews=for_all_clips("results/{facility}/previews/{clip}.json"),
     output:
         page="results/report.html",
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/metrics.yaml"
     params:
         spec=as_json(
             {
@@ -135,10 +141,6 @@ rule report:
             }
         ),
         code=REPORT_CODE,
-    log:
-        "logs/report.log",
-    conda:
-        "../envs/metrics.yaml"
     message:
         "Writing {output.page}"
     shell:
@@ -170,13 +172,13 @@ rule compare:
     output:
         page="results/compare.html",
         table="results/compare.csv",
-    params:
-        spec=as_json({"title": config["report"]["title"], "baseline": config["baseline"]}),
-        code=REPORT_CODE,
     log:
         "logs/compare.log",
     conda:
         "../envs/metrics.yaml"
+    params:
+        spec=as_json({"title": config["report"]["title"], "baseline": config["baseline"]}),
+        code=REPORT_CODE,
     message:
         "Comparing with {config[baseline]}"
     shell:
