@@ -1,9 +1,8 @@
 # Preflight: is the scan something that can be rendered at all, does every stage have the modules it needs, and is this
 # machine fit for the run?
-try:
-    configuration.refuse_unusable_files(config, CONFIG_SOURCE)
-except UserError as error:
-    raise WorkflowError(str(error))
+from blueprint.cloud import settings as cloud_settings
+
+CLOUD_SETTINGS = cloud_settings.path_of_profile(sys.argv[1:], os.environ)
 
 
 rule preflight_scene:
@@ -45,7 +44,8 @@ rule environment:
     message:
         "Checking the environment {wildcards.environment}"
     shell:
-        "python {SCRIPTS}/environments.py check --spec {params.spec:q} --output {output.marker:q} > {log:q} 2>&1"
+        "python {SCRIPTS}/environments.py check --spec {params.spec:q} --root={COSMOS_ROOT:q} --output {output.marker:q}"
+        " > {log:q} 2>&1"
 
 
 # `snakemake preflight`: the markers, and the table of host checks, which has no output and is therefore always made.
@@ -62,7 +62,7 @@ rule preflight:
         "../envs/orchestration.yaml"
     params:
         spec=lambda wildcards: as_json(config),
-        settings=f"--settings {CLOUD}" if CLOUD else "",
+        settings=f"--settings {CLOUD_SETTINGS}" if CLOUD_SETTINGS else "",
     message:
         "Checking this machine"
     shell:

@@ -41,7 +41,7 @@ def verify(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Verify the environment that a rule runs in, then write the rule's marker."""
-    verify_environment(arguments.spec["environment"])
+    verify_environment(arguments.spec["environment"], arguments.root)
     log.info("%s: %s import", arguments.spec["environment"], ", ".join(arguments.spec["modules"]))
     write_json(arguments.output, arguments.spec)
 
@@ -99,6 +99,7 @@ def main() -> None:
 
     command = commands.add_parser("check", help=check.__doc__)
     command.add_argument("--spec", type=cli.json_argument, required=True, help="environment, modules, lock (JSON)")
+    command.add_argument("--root", default="", help="folder of the upstream installation (default: its variable)")
     command.add_argument("--output", type=Path, required=True, help="marker to write")
     command.set_defaults(run=check)
 

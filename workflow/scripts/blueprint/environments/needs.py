@@ -69,8 +69,12 @@ ENVIRONMENTS = {
 }
 
 
-def verify_environment(name: str) -> None:
+def verify_environment(name: str, root: str = "") -> None:
     """Import all that a stage needs with this Python, and with the upstream one where there is one.
+
+    Args:
+        name: such as ``render``.
+        root: folder of the upstream installation, when it is not the one that its environment variable names.
 
     Raises:
         UserError: what does not import and why, a driver that is too old, or an upstream that is not there.
@@ -78,7 +82,7 @@ def verify_environment(name: str) -> None:
     needs = ENVIRONMENTS[name]
     verify(sys.executable, needs.modules)
     if upstream := needs.upstream:
-        root = os.environ.get(upstream.root)
+        root = root or os.environ.get(upstream.root, "")
         if not root:
             raise UserError(
                 f"{upstream.root} is not set: {name} needs the environment that conda makes of envs/{name}.yaml. "

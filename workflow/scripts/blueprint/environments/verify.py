@@ -113,7 +113,7 @@ def explain(result: dict[str, Any], torch: TorchBuild | None, python: str) -> st
         )
     if error.startswith("ModuleNotFoundError"):
         missing = result["missing"]
-        through = "" if missing == module else f", which {module} needs,"
+        through = "" if module.split(".")[0] == missing else f", which {module} needs,"
         return f"{missing}{through} is not installed in {python}. {again}"
     return f"{module} does not import in {python} with {found}: {error}\n  {again}"
 

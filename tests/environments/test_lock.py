@@ -1,0 +1,190 @@
+"""The environment files: exact, hashed, in step with their inputs, and to be had from the package index today."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from blueprint.environments import lock
+from blueprint.environments.needs import ENVIRONMENTS
+from blueprint.errors import UserError
+from workflow_runs import REPOSITORY
+
+ENVS = REPOSITORY / "envs"
+NAMES = lock.names(ENVS)
+WITH_TORCH = ["cosmos-diffusers", "metrics", "render"]
+PIP_LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s=<>~!*;]+)( --hash=sha256:[0-9a-f]{64})+")
+
+
+def read(name, folder=ENVS):
+    return yaml.safe_load((folder / f"{name}.yaml").read_text())
+
+
+def pins(name):
+    """Version by package of an environment's part from the index."""
+    return dict(PIP_LINE.fullmatch(line).group("name", "version") for line in read(name)["dependencies"][-1]["pip"])
+
+
+def constraints():
+    lines = (ENVS / "laptop.constraints.txt").read_text().splitlines()
+    return dict(lock.canonical(line).split("==") for line in lines if not line.startswith("#"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the environment files that a test may spoil."""
+    return shutil.copytree(ENVS, tmp_path / "envs")
+
+
+def test_there_is_an_environment_for_every_need():
+    assert set(NAMES) == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_are_explicit_and_strict(name):
+    assert read(name)["channels"] == ["conda-forge", "nodefaults"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_is_exact(name):
+    content = read(name)
+    assert set(content) == {"channels", "dependencies"}
+    *conda, index = content["dependencies"]
+    assert [line for line in conda if not lock.CONDA_PIN.fullmatch(line)] == []
+    assert [line for line in index["pip"] if not PIP_LINE.fullmatch(line)] == []
+    assert {"python", "pip"} <= {line.split("=")[0] for line in conda}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_step_with_its_inputs(name):
+    assert lock.out_of_step(ENVS, name) is None
+
+
+def test_torch_is_the_same_everywhere():
+    direct = {pin for name in NAMES for pin in lock.read_inputs(ENVS, name).pip if pin.startswith("torch==")}
+    assert direct == {f"torch=={constraints()['torch']}"}
+    assert {f"torch=={pins(name)['torch']}" for name in WITH_TORCH} == direct
+    assert [name for name in NAMES if "torch" in pins(name)] == WITH_TORCH
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_versions_are_those_of_the_laptop(name):
+    laptop = constraints()
+    assert {
+        package: version for package, version in pins(name).items() if laptop.get(package, version) != version
+    } == {}
+
+
+def test_gsplat_is_compiled_by_the_cuda_that_torch_was_built_with():
+    render = pins("render")
+    versions = {
+        render[package].rpartition(".")[0] for package in ("nvidia-cuda-nvcc", "nvidia-cuda-nvrtc", "nvidia-nvvm")
+    }
+    assert versions == {"13.0"}
+
+
+def test_the_native_stacks_have_no_torch_of_ours():
+    """transformer-engine and its torch stay in the upstream's own environment."""
+    for name in NAMES:
+        assert "transformer-engine" not in pins(name)
+
+
+@pytest.mark.parametrize("name", ["cosmos-transfer", "dreamdojo"])
+def test_upstream_is_pinned_by_commit_and_lock(name):
+    script = (ENVS / f"{name}.post-deploy.sh").read_text()
+    assert re.search(r"--commit [0-9a-f]{40}\b", script)
+    assert re.search(r"--lock-sha256 [0-9a-f]{64}\b", script)
+    assert re.search(r"--python 3\.10\.\d+\b", script)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_index_offers_the_closure_today(name, tmp_path):
+    """Resolution only: the closure follows from the direct pins, and every archive has the recorded hash."""
+    inputs = lock.read_inputs(ENVS, name)
+    locked = tmp_path / "locked.txt"
+    locked.write_text("\n".join(f"{package}=={version}" for package, version in pins(name).items()))
+    resolved = lock.resolve(inputs.pip, inputs.source_only, locked)
+    assert {package["name"]: package["version"] for package in resolved} == pins(name)
+    recorded = {
+        line.split("==")[0]: set(re.findall(r"sha256:(\w+)", line)) for line in read(name)["dependencies"][-1]["pip"]
+    }
+    for package in resolved:
+        offered = {archive["hashes"]["sha256"] for archive in package.get("wheels") or [package["sdist"]]}
+        assert recorded[package["name"]] <= offered
+
+
+def test_changed_inputs_are_noticed(folder):
+    path = folder / "metrics.in.yaml"
+    path.write_text(path.read_text().replace("piq==0.8.0", "piq==0.7.0"))
+    assert "generated from other inputs" in lock.out_of_step(folder, "metrics")
+
+
+def test_a_changed_conda_list_is_noticed(folder):
+    path = folder / "conda" / "python.txt"
+    path.write_text(path.read_text().replace("bzip2=1.0.8", "bzip2=1.0.9"))
+    assert "generated from other inputs" in lock.out_of_step(folder, "metrics")
+
+
+def test_edits_by_hand_are_noticed(folder):
+    path = folder / "metrics.yaml"
+    path.write_text(path.read_text().replace("torch==2.13.0", "torch==2.14.1"))
+    assert "torch==2.13.0: it was edited by hand" in lock.out_of_step(folder, "metrics")
+
+
+def test_a_missing_file_is_noticed(folder):
+    (folder / "metrics.yaml").unlink()
+    assert "it is missing" in lock.out_of_step(folder, "metrics")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("conda: [python]\npip: [numpy>=2]\n", "'numpy>=2'; every line must be exact: name==version"),
+        ("conda: [python]\npip: [numpy==2.*]\n", "'numpy==2.*'; every line must be exact"),
+        ("conda: [perl]\npip: []\n", "conda: found 'perl', but there is no"),
+        ("conda: [python]\npip: []\nextra: 1\n", "unknown key extra. Known keys: conda, pip, source_only"),
+    ],
+)
+def test_inputs_that_are_not_exact_are_refused(folder, content, message):
+    (folder / "new.in.yaml").write_text(content)
+    with pytest.raises(UserError, match=re.escape(message)):
+        lock.read_inputs(folder, "new")
+
+
+def test_a_conda_package_without_build_is_refused(folder):
+    (folder / "conda" / "python.txt").write_text("python=3.11.14\n")
+    with pytest.raises(UserError, match="every line must be exact: name=version=build"):
+        lock.read_inputs(folder, "metrics")
+
+
+def test_an_unknown_environment_is_refused():
+    with pytest.raises(UserError, match=r"nothing\.in\.yaml: there is no such file. Environments: cosmos-diffusers, "):
+        lock.read_inputs(ENVS, "nothing")
+
+
+def test_pins_that_do_not_go_together_are_explained(tmp_path):
+    (tmp_path / "none.txt").write_text("")
+    with pytest.raises(UserError, match=r"torchvision==0\.29\.1 depends on torch"):
+        lock.resolve(("torch==2.13.0", "torchvision==0.29.1"), (), tmp_path / "none.txt")
+
+
+def test_lock_writes_what_is_committed(folder):
+    """`make lock` on unchanged inputs changes nothing, as long as the index offers what it did."""
+    locked = folder / "locked.txt"
+    locked.write_text("\n".join(f"{package}=={version}" for package, version in pins("dreamdojo").items()))
+    lock.lock(folder, "dreamdojo", locked)
+    assert (folder / "dreamdojo.yaml").read_text() == (ENVS / "dreamdojo.yaml").read_text()
+
+
+def test_constraints_keep_versions_that_still_fit(tmp_path):
+    requirements, target = tmp_path / "laptop.txt", tmp_path / "laptop.constraints.txt"
+    requirements.write_text("rich==15.0.0\n")
+    target.write_text("rich==14.0.0\nmarkdown-it-py==4.0.0\n")
+    lock.lock_constraints(requirements, target)
+    header, *lines = target.read_text().splitlines()
+    assert header.startswith("# Generated: the full closure of laptop.txt.")
+    assert "rich==15.0.0" in lines and "markdown-it-py==4.0.0" in lines
+    assert any(line.startswith("mdurl==") for line in lines)

@@ -1,0 +1,171 @@
+"""Rules name their environment, and nothing installs anything while the workflow runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from small_runs import small_config
+from workflow_runs import REPOSITORY, SCRIPTS, clean_environment, snakemake_command, write_config
+
+RULE_FILES = sorted((REPOSITORY / "rules").glob("*.smk"))
+INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba", "ensurepip")
+COMMAND = re.compile(
+    r"\b(pip3?|uv|conda|mamba|micromamba)\s+(install|sync|create|env|run|update|upgrade|add|remove|pip)\b"
+)
+# They install while an environment is made or when a person asks; `environments.py check`, which rules call, does not.
+MAKERS = {"lock.py", "supplements.py", "upstream.py"}
+
+
+def rules():
+    """The text of every rule."""
+    found = []
+    for path in RULE_FILES:
+        for block in re.split(r"^(?=rule \w+:)", path.read_text(), flags=re.MULTILINE):
+            if match := re.match(r"rule (\w+):", block):
+                found.append(pytest.param(block, id=match[1]))
+    return found
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_a_rule_that_runs_a_script_names_its_environment(rule):
+    if "shell:" not in rule and "script:" not in rule:
+        return
+    conda = re.search(r"^    conda:\n        (?:f?)\"\.\./envs/(.+?)\.yaml\"$", rule, re.MULTILINE)
+    assert conda, "it has no `conda:`"
+    if "{" not in conda[1]:
+        assert (REPOSITORY / "envs" / f"{conda[1]}.yaml").exists()
+
+
+@pytest.fixture
+def conda_stub(tmp_path):
+    """What Snakemake asks conda while it plans; this machine may have none."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "conda").write_text(
+        "#!/bin/sh\n"
+        'case "$1" in\n'
+        """info) echo '{"platform": "linux-64", "conda_prefix": "/none", "root_prefix": "/none"}';;\n"""
+        "--version) echo conda 26.1.1;;\n"
+        """config) echo '{"get": {"channel_priority": "strict"}}';;\n"""
+        "*) exit 1;;\n"
+        "esac\n"
+    )
+    (tools / "conda").chmod(0o755)
+    return tools
+
+
+PROMPTED = [{"name": "evening", "prompt": "evening light"}]
+
+
+@pytest.mark.parametrize(
+    ("enrich", "targets", "expected"),
+    [
+        ({}, [], {"render", "metrics"}),
+        ({"engine": "cosmos-transfer2.5", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-transfer"}),
+        ({}, ["results/preflight/dreamdojo.json"], {"dreamdojo"}),
+    ],
+)
+def test_the_plan_lists_the_environments(conda_stub, tmp_path, enrich, targets, expected):
+    config = small_config()
+    config["enrich"] |= enrich
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(REPOSITORY / "Snakefile"),
+        "--directory",
+        str(tmp_path),
+    ]
+    command += ["--cores", "1", "--sdm", "conda", "-n", *targets, "--configfile", str(write_config(tmp_path, config))]
+    environment = {**clean_environment(), "PATH": f"{conda_stub}{os.pathsep}{os.environ['PATH']}"}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    listed = set(re.findall(r"Conda environment .*envs/(\S+)\.yaml will be created", finished.stdout + finished.stderr))
+    assert listed == expected
+
+
+def test_no_rule_names_an_installer():
+    for path in [REPOSITORY / "Snakefile", *RULE_FILES]:
+        assert not COMMAND.search(path.read_text()), path
+        subcommands = set(re.findall(r"environments\.py (\S+)", path.read_text()))
+        assert subcommands <= {"check"}, path
+
+
+def test_no_script_calls_an_installer():
+    for path in sorted(SCRIPTS.rglob("*.py")):
+        if path.parent.name == "environments" and path.name in MAKERS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                for word in ast.walk(node):
+                    value = word.value if isinstance(word, ast.Constant) else None
+                    assert value not in INSTALLERS, f"{path}:{node.lineno} calls {value}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imported = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                assert not {name.split(".")[0] for name in imported} & set(INSTALLERS), f"{path}:{node.lineno}"
+
+
+def test_only_people_reach_the_makers():
+    """The modules that install are imported by environments.py alone, inside the commands of people."""
+    names = "|".join(name.removesuffix(".py") for name in MAKERS)
+    importing = [
+        path.relative_to(SCRIPTS).as_posix()
+        for path in sorted(SCRIPTS.rglob("*.py"))
+        if re.search(rf"environments(\.| import .*\b)({names})\b", path.read_text())
+    ]
+    assert importing == ["environments.py"]
+
+
+def test_transformer_engine_is_imported_by_nothing_here():
+    for path in sorted(SCRIPTS.rglob("*.py")):
+        assert not re.search(r"^\s*(import|from) transformer_engine", path.read_text(), re.MULTILINE), path
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    """A Python with all packages of this one, where every installer only leaves a note; returns it and the notes."""
+    folder, notes = tmp_path / "venv", tmp_path / "notes"
+    venv.create(folder, with_pip=False)
+    site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    (site / "all.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")) + "\n")
+    for name in INSTALLERS:
+        (folder / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{notes}"\n')
+        (folder / "bin" / name).chmod(0o755)
+        (site / name).mkdir()
+        (site / name / "__init__.py").write_text(f"open({str(notes)!r}, 'a').write('import {name}\\n')\n")
+        (site / name / "__main__.py").write_text("")
+    return folder / "bin" / "python", notes
+
+
+def test_a_run_calls_no_installer(recorder, tmp_path):
+    """From nothing to the report, then the same again."""
+    python, notes = recorder
+    work = tmp_path / "work"
+    work.mkdir()
+    config = small_config()
+    config["clips"] = config["clips"][:1]
+    config["render"]["frames"] = 2
+    command = [str(python), *snakemake_command(work, write_config(tmp_path, config))[1:]]
+    for _ in range(2):
+        finished = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+        logs = "\n".join(log.read_text() for log in work.glob("logs/**/*.log"))
+        assert finished.returncode == 0, finished.stderr + logs
+    assert (work / "results" / "report.html").exists()
+    assert not notes.exists(), notes.read_text()
+
+
+def test_the_recorder_records(recorder):
+    python, notes = recorder
+    environment = {**os.environ, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in ("pip install a", "uv sync", "conda install b", "python -m pip list"):
+        subprocess.run(command, shell=True, env=environment, check=True)
+    assert notes.read_text().splitlines() == ["pip install a", "uv sync", "conda install b", "import pip"]
