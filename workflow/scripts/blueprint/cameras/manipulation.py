@@ -26,6 +26,7 @@ TARGETS = 160
 HEADINGS = 24
 SAMPLES = 9
 NEAR_TARGET_M = 0.4
+AIRY_M = 0.5
 THING_LOOK_DOWN_DEG = 20.0
 
 
@@ -113,8 +114,9 @@ def manipulate_in_room(
             "heading_deg, height_m, clearance_m or target_m."
         )
     things = scaled(np.array([_things_on(space, place) for place in targets]))[number]
-    stand = _standing_room(space, eyes[:, SAMPLES // 2])
-    chosen, worth = shortlist(fits, things + 0.7 * stand + 0.5 * flatness[number], heading, offset)
+    stand = _standing_room(space, eyes)
+    airy = np.minimum(space.clearance_m(eyes).min(axis=1) / AIRY_M, 1)
+    chosen, worth = shortlist(fits, things + stand + airy + 0.5 * flatness[number], heading, offset)
     best = chosen[np.argmax(worth)]
     frames = circle(
         point[best, :2],
@@ -133,13 +135,12 @@ def manipulate_in_room(
 
 def _in_rooms(space: Space, clearance_m: float, eyes: np.ndarray) -> np.ndarray:
     """Whether all cameras [N, S, 3] of an arc are free, in the largest room at their height."""
-    free = np.zeros(len(eyes), dtype=bool)
+    free = (space.clearance_m(eyes) >= clearance_m).all(axis=1)
     layers = np.round(eyes[:, 0, 2] / space.voxel_m).astype(int)
-    for layer in np.unique(layers):
-        members = layers == layer
+    for layer in np.unique(layers[free]):
+        members = free & (layers == layer)
         room = find_room(space, layer * space.voxel_m, clearance_m)
-        if room is not None:
-            free[members] = room.free(eyes[members]).all(axis=1)
+        free[members] = False if room is None else room.free(eyes[members]).all(axis=1)
     return free
 
 
@@ -153,17 +154,17 @@ def _in_sight(space: Space, eyes: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _things_on(space: Space, point: np.ndarray) -> float:
     """How much stands on the surface around a point [3]: a count of Gaussians, with diminishing returns."""
-    apart = space.means - point
+    apart = space.sample - point
     near = (np.abs(apart[:, :2]) < NEAR_TARGET_M).all(axis=1) & (apart[:, 2] > 0.02) & (apart[:, 2] < HEADROOM_M)
     return float(np.sqrt(near.sum()))
 
 
 def _standing_room(space: Space, eyes: np.ndarray) -> np.ndarray:
-    """Whether [N] the floor below cameras [N, 3] is free, so that a robot could stand there."""
+    """Share [N] of an arc's cameras [N, S, 3] with free floor below, where a robot could stand."""
     index = np.floor((eyes - space.origin) / space.voxel_m).astype(int)
     index = np.clip(index, 0, np.array(space.solid.shape) - 1)
     low, high = (int((height - space.origin[2]) / space.voxel_m) for height in (0.2, WORK_HEIGHTS_M[0]))
-    return ~space.solid[index[:, 0], index[:, 1], max(low, 0) : max(high, 1)].any(axis=1)
+    return 1 - space.solid[index[..., 0], index[..., 1], max(low, 0) : max(high, 1)].any(axis=-1).mean(axis=1)
 
 
 def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
@@ -173,7 +174,7 @@ def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, 
         UserError: the arc meets solid matter.
     """
     # The median lies where most of the matter is: in a guitar's body, not on its neck.
-    point = np.median(thing.space.means, axis=0).astype(float) if target is None else target
+    point = np.median(thing.space.sample, axis=0).astype(float) if target is None else target
     radius_m = request.radius_m
     if radius_m is None:
         radius_m = 0.5 * thing.framing_m(request.fov_x_rad, request.fov_y_rad) * offset.radius_share

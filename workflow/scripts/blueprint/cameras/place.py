@@ -124,7 +124,7 @@ def _facts(placed: Placed, space: Space, level: np.ndarray) -> dict[str, Any]:
         if np.ndim(value):
             facts[f"{key}_m"] = [round(float(x), 3) for x in level[:3, :3].T @ (value - level[:3, 3])]
         else:
-            facts[key] = round(float(value), 3)
+            facts[key] = round(float(value) % 360 if key == "heading_deg" else float(value), 3)
     facts["height_m"] = round(float(placed.eyes[:, 2].mean()), 3)
     facts["least_clearance_m"] = round(float(space.clearance_m(placed.eyes).min()), 3)
     return facts

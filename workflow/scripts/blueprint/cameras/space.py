@@ -18,8 +18,9 @@ LEAST_OPACITY = 0.05
 BOUNDS_PERCENTILES = (0.2, 99.8)
 SPAN_SIGMAS = 1.5
 SAMPLES_PER_AXIS = (1, 3, 5, 9, 17, 33)
-MAX_CLEARANCE_M = 5.0
 FAR_M = 1e6
+SAMPLE_SIZE = 30_000
+DIAGONAL = 3**0.5
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Space:
     voxel_m: float
     solid: np.ndarray  # [X, Y, Z] bool
     distance_m: np.ndarray  # [X, Y, Z] float32, from the voxel's centre to the nearest solid voxel's
-    means: np.ndarray  # [N, 3] centres of the visible Gaussians within the grid, level frame
+    sample: np.ndarray  # [N, 3] an even sample of the centres of visible Gaussians within the grid, level frame
     low: np.ndarray  # [3] robust bounds of the matter, metres
     high: np.ndarray  # [3]
 
@@ -42,26 +43,28 @@ class Space:
         return np.maximum(self.distance_m[tuple(np.moveaxis(inside, -1, 0))], beyond_m)
 
     def view_depth_m(self, eyes: np.ndarray, directions: np.ndarray, limit_m: float) -> np.ndarray:
-        """Distance [...] from eyes [..., 3] along unit directions [..., 3] to solid matter, at most ``limit_m``."""
-        eyes, directions = np.broadcast_arrays(eyes, directions)
-        start = ((eyes - self.origin) / self.voxel_m).reshape(-1, 3)
-        step = directions.reshape(-1, 3)
-        depth_m = np.full(len(start), limit_m)
-        going = np.arange(len(start))
-        for count in range(1, int(limit_m / self.voxel_m) + 1):
-            hit = self._solid_at(start[going] + count * step[going])
-            depth_m[going[hit]] = count * self.voxel_m
-            going = going[~hit]
-            if not going.size:
-                break
-        return depth_m.reshape(eyes.shape[:-1])
+        """Distance [...] from eyes [..., 3] along unit directions [..., 3] to solid matter, at most ``limit_m``.
 
-    def _solid_at(self, coordinates: np.ndarray) -> np.ndarray:
-        index = np.floor(coordinates).astype(int)
-        inside = ((index >= 0) & (index < self.solid.shape)).all(axis=-1)
-        found = np.zeros(len(index), dtype=bool)
-        found[inside] = self.solid[tuple(index[inside].T)]
-        return found
+        A ray that leaves the grid sees nothing more. Rays advance as far as the distance to matter allows (Hart 1996,
+        sphere tracing), and by a voxel at least.
+        """
+        eyes, directions = np.broadcast_arrays(eyes, directions)
+        start, heading = eyes.reshape(-1, 3), directions.reshape(-1, 3)
+        depth_m = np.full(len(start), limit_m)
+        going, gone_m = np.arange(len(start)), np.zeros(len(start))
+        while going.size:
+            index = np.floor((start[going] + gone_m[going, None] * heading[going] - self.origin) / self.voxel_m).astype(
+                int
+            )
+            inside = ((index >= 0) & (index < self.solid.shape)).all(axis=1)
+            going, index = going[inside], index[inside]
+            free_m = self.distance_m[tuple(index.T)]
+            hit = free_m == 0
+            depth_m[going[hit]] = gone_m[going[hit]]
+            going, free_m = going[~hit], free_m[~hit]
+            gone_m[going] += np.maximum(free_m - DIAGONAL * self.voxel_m, self.voxel_m)
+            going = going[gone_m[going] < limit_m]
+        return depth_m.reshape(eyes.shape[:-1])
 
 
 def survey_space(splat: Splat, level: np.ndarray) -> Space:
@@ -89,7 +92,8 @@ def survey_space(splat: Splat, level: np.ndarray) -> Space:
     coverage = _coverage(means, axes, splat.opacities[chosen], origin, voxel_m, tuple(shape))
     solid = _without_floaters(coverage >= SOLID_COVERAGE)
     distance_m = _distance_to(solid, voxel_m)
-    return Space(origin, voxel_m, solid, distance_m, means, low, high)
+    sample = means[:: max(1, len(means) // SAMPLE_SIZE)]
+    return Space(origin, voxel_m, solid, distance_m, sample, low, high)
 
 
 def principal_axes(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -78,13 +78,11 @@ def find_room(space: Space, height_m: float, clearance_m: float) -> Room | None:
 
 @dataclass(frozen=True)
 class Thing:
-    """A scene seen from outside: an upright cylinder around its matter."""
+    """A scene seen from outside."""
 
     space: Space
     clearance_m: float
     centre: np.ndarray  # [3] metres
-    half_width_m: float
-    half_height_m: float
     facing_rad: float
     """Direction from the centre in which it is broadest to look at, on the side with more detail."""
 
@@ -93,25 +91,24 @@ class Thing:
         return (points[..., 2] >= LEAST_HEIGHT_M) & (self.space.clearance_m(points) >= self.clearance_m)
 
     def framing_m(self, fov_x_rad: float, fov_y_rad: float) -> float:
-        """Horizontal distance from the centre at which all of it is in view, with a tenth to spare."""
-        return 1.1 * max(
-            self.half_width_m / np.sin(fov_x_rad / 2), self.half_height_m / np.tan(fov_y_rad / 2) + self.half_width_m
-        )
+        """Horizontal distance from the centre at which all of it is in view from every side, with a tenth to spare."""
+        apart = self.space.sample - self.centre
+        out = np.linalg.norm(apart[:, :2], axis=1)
+        needed = np.maximum(np.abs(apart[:, 2]) / np.tan(fov_y_rad / 2) + out, out / np.sin(fov_x_rad / 2))
+        return 1.1 * float(np.percentile(needed, 99.5))
 
 
 def find_thing(space: Space, clearance_m: float) -> Thing:
     """Take the whole scene as one thing to look at."""
     centre = (space.low + space.high) / 2
-    apart = space.means - centre
-    half_width_m = float(np.percentile(np.linalg.norm(apart[:, :2], axis=1), 99))
+    apart = space.sample - centre
     headings = np.arange(72) * 2 * np.pi / 72
     across = np.stack([-np.sin(headings), np.cos(headings)])
     along = np.stack([np.cos(headings), np.sin(headings)])
     widths = np.ptp(np.percentile(apart[:, :2] @ across, (2, 98), axis=0), axis=0)
     nearer = (apart[:, :2] @ along > 0).mean(axis=0)
     facing = headings[np.argmax(widths / widths.max() + 0.2 * nearer)]
-    half_height_m = float(space.high[2] - space.low[2]) / 2
-    return Thing(space, clearance_m, centre, half_width_m, half_height_m, float(facing))
+    return Thing(space, clearance_m, centre, float(facing))
 
 
 def detail(space: Space, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: float) -> np.ndarray:
@@ -119,7 +116,7 @@ def detail(space: Space, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: floa
 
     Training puts Gaussians where there is detail, so this tells a furnished corner from a bare wall.
     """
-    sample = space.means[:: max(1, len(space.means) // DETAIL_SAMPLES)]
+    sample = space.sample[:: max(1, len(space.sample) // DETAIL_SAMPLES)]
     apart = sample[None] - eyes[:, None]
     distance_m = np.linalg.norm(apart, axis=-1)
     ahead = np.einsum("nsk,nk->ns", apart, forwards)

@@ -72,10 +72,13 @@ def sweep_room(room: Room, request: Request, target: np.ndarray | None, offset: 
     # The camera looks to the left of its way; a way and its reverse look to either side.
     across = heading + np.pi / 2
     fan = np.radians([-25.0, 0.0, 25.0])
-    depth_m = room.space.view_depth_m(
-        tried[:, SAMPLES // 2, None], direction(across[:, None] + fan, np.radians(LOOK_DOWN_DEG)), VIEW_LIMIT_M
+    depth_m = np.zeros((len(tried), 3, len(fan)))
+    depth_m[free] = room.space.view_depth_m(
+        tried[free][:, [0, SAMPLES // 2, -1], None],
+        direction(across[free, None, None] + fan, np.radians(LOOK_DOWN_DEG)),
+        VIEW_LIMIT_M,
     )
-    chosen, worth = shortlist(free, depth_m.min(axis=1) + depth_m.mean(axis=1), across, offset)
+    chosen, worth = shortlist(free, depth_m.min(axis=(1, 2)) + depth_m.mean(axis=(1, 2)), across, offset)
     middles = tried[chosen, SAMPLES // 2]
     seen = detail(room.space, middles, views(middles, across[chosen]), request.fov_x_rad)
     best = chosen[np.argmax(worth + scaled(seen))]
