@@ -27,6 +27,7 @@ HEADINGS = 24
 SAMPLES = 9
 NEAR_TARGET_M = 0.4
 AIRY_M = 0.5
+FLOOR_M = 0.2  # lower than that is floor
 THING_LOOK_DOWN_DEG = 20.0
 
 
@@ -160,11 +161,11 @@ def _things_on(space: Space, point: np.ndarray) -> float:
 
 
 def _standing_room(space: Space, eyes: np.ndarray) -> np.ndarray:
-    """Share [N] of an arc's cameras [N, S, 3] with free floor below, where a robot could stand."""
-    index = np.floor((eyes - space.origin) / space.voxel_m).astype(int)
-    index = np.clip(index, 0, np.array(space.solid.shape) - 1)
-    low, high = (int((height - space.origin[2]) / space.voxel_m) for height in (0.2, WORK_HEIGHTS_M[0]))
-    return 1 - space.solid[index[..., 0], index[..., 1], max(low, 0) : max(high, 1)].any(axis=-1).mean(axis=1)
+    """Share [N] of an arc's cameras [N, S, 3] with nothing between them and the floor, where a robot could stand."""
+    blocked = np.cumsum(space.solid[:, :, max(int((FLOOR_M - space.origin[2]) / space.voxel_m), 0) :], axis=2) > 0
+    index = np.floor((eyes - space.origin - [0, 0, FLOOR_M - space.origin[2]]) / space.voxel_m).astype(int)
+    index = np.clip(index, 0, np.array(blocked.shape) - 1)
+    return 1 - blocked[tuple(np.moveaxis(index, -1, 0))].mean(axis=1)
 
 
 def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:

@@ -78,7 +78,7 @@ def _why_not(
     room: Room, radius: np.ndarray, centre: np.ndarray, arc_rad: float, request: Request, target: np.ndarray | None
 ) -> str:
     """Say how large an arc would fit."""
-    sizes = np.arange(0.1, max(float(radius.max()), 0.2), 0.05)
+    sizes = np.arange(0.1, max(float(radius.max()), 0.2), 0.1)
     starts = (
         np.arange(STARTS) * 2 * np.pi / STARTS if request.heading_deg is None else np.radians([request.heading_deg])
     )
