@@ -11,6 +11,7 @@ if not workflow.config_settings.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/cloud.smk"  # may bring scenes and results from the bucket, which the rest looks at
 include: "rules/demo.smk"
 include: "rules/preflight.smk"
 include: "rules/render.smk"

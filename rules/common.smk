@@ -22,7 +22,6 @@ from blueprint.files import code_digest
 CONFIG_SOURCE = ", ".join(map(str, workflow.config_settings.configfiles)) or "config/config.yaml"
 try:
     config = configuration.complete(config, CONFIG_SOURCE)
-    configuration.refuse_unusable_files(config, CONFIG_SOURCE)
 except UserError as error:
     raise WorkflowError(str(error))
 

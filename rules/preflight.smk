@@ -1,8 +1,9 @@
 # Preflight: is the scan something that can be rendered at all, does every stage have the modules it needs, and is this
 # machine fit for the run?
-from blueprint.cloud import settings as cloud_settings
-
-CLOUD_SETTINGS = cloud_settings.path_of_profile(sys.argv[1:], os.environ)
+try:
+    configuration.refuse_unusable_files(config, CONFIG_SOURCE)
+except UserError as error:
+    raise WorkflowError(str(error))
 
 
 rule preflight_scene:
@@ -62,7 +63,7 @@ rule preflight:
         "../envs/orchestration.yaml"
     params:
         spec=lambda wildcards: as_json(config),
-        settings=f"--settings {CLOUD_SETTINGS}" if CLOUD_SETTINGS else "",
+        settings=f"--settings {CLOUD}" if CLOUD else "",
     message:
         "Checking this machine"
     shell:

@@ -1,11 +1,79 @@
-"""Cloud settings and working directories for tests that talk to the loopback services."""
+"""Runs with a cloud profile on loopback services: settings, checkouts of a small workflow, and how to kill them."""
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
+import yaml
 
 from blueprint.cloud.settings import CloudSettings
 from loopback_b2 import LoopbackB2
+from loopback_vast import LoopbackVast
+from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
+
+VAST_KEY = "canary-vast-key"
+B2_KEY = "canary-b2-key"
+
+# Three layers of short jobs on the real handlers; every job writes its name outside the checkout, where it survives.
+SMALL_WORKFLOW = """
+configfile: "config/config.yaml"
+include: "rules/common.smk"
+include: "rules/cloud.smk"
+
+N = range(int(os.environ.get("TEST_JOBS", 4)))
+SLEEP_S = os.environ.get("TEST_SLEEP_S", "0.05")
+
+rule all:
+    default_target: True
+    input:
+        "results/sum.txt",
+
+rule make:
+    output:
+        "results/made/{i}.txt",
+        "results/made/{i}.json",
+    params:
+        spec=lambda wildcards: f"spec of {wildcards.i}",
+    log:
+        "logs/make/{i}.log",
+    benchmark:
+        "benchmarks/results/make/{i}.tsv"
+    shell:
+        "echo make/{wildcards.i} >> $TEST_JOURNAL; sleep {SLEEP_S};"
+        " while test -e $TEST_JOURNAL.hold-{wildcards.i}; do sleep 0.05; done; {{ echo {wildcards.i} > {output[0]};"
+        " echo '{{{{}}}}' > {output[1]}; }} 2> {log}; test ! -e $TEST_JOURNAL.fail-{wildcards.i}"
+
+rule use:
+    input:
+        "results/made/{i}.txt",
+        "results/made/{i}.json",
+    output:
+        "results/used/{i}.txt",
+    log:
+        "logs/use/{i}.log",
+    shell:
+        "echo use/{wildcards.i} >> $TEST_JOURNAL; sleep {SLEEP_S}; cat {input} > {output} 2> {log}"
+
+rule sum:
+    input:
+        expand("results/used/{i}.txt", i=N),
+    output:
+        "results/sum.txt",
+    log:
+        "logs/sum.log",
+    shell:
+        "echo sum >> $TEST_JOURNAL; cat {input} > {output} 2> {log}"
+"""
 
 
 def cloud_settings(b2: LoopbackB2, **changes) -> CloudSettings:
@@ -25,7 +93,7 @@ def cloud_settings(b2: LoopbackB2, **changes) -> CloudSettings:
         "instance_id": 7,
         "key_id": b2.key_id,
         "application_key": b2.application_key,
-        "vast_api_key": "canary-vast-key",
+        "vast_api_key": VAST_KEY,
     }
     return CloudSettings(**{**values, **changes})
 
@@ -33,3 +101,151 @@ def cloud_settings(b2: LoopbackB2, **changes) -> CloudSettings:
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below a folder with its content."""
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def wait_until(condition, timeout_s=60.0):
+    """Wait for something to become true; fails when it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"never happened: {condition}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Machine:
+    """A rented machine: an instance of the loopback Vast, a fresh checkout, the processes that were started there."""
+
+    folder: Path
+    b2: LoopbackB2
+    vast: LoopbackVast
+    journal: Path
+    instance: int = 7
+    cloud: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.instance not in self.vast.instances:
+            self.vast.add_instance(self.instance)
+        self.check_out()
+        settings = {
+            "bucket": self.b2.bucket,
+            "endpoint": self.b2.endpoint,
+            "run_id": "test",
+            "interval_s": 1,
+            "grace_s": 1,
+            "max_cost_usd": 0,
+            "shutdown": "stop",
+            "vast": {"patience_s": 4},
+            **self.cloud,
+        }
+        profile = self.folder / "profiles/test"
+        profile.mkdir(parents=True)
+        (profile / "config.yaml").write_text("cores: 2\nrerun-incomplete: true\nkeep-going: true\n")
+        (profile / "cloud.yaml").write_text(yaml.safe_dump(settings))
+
+    def check_out(self):
+        """The small workflow, on the repository's own rules and scripts."""
+        self.folder.mkdir(parents=True)
+        (self.folder / "Snakefile").write_text(SMALL_WORKFLOW)
+        for name in ("rules", "workflow", "envs"):
+            (self.folder / name).symlink_to(REPOSITORY / name)
+        (self.folder / "config").mkdir()
+        shutil.copy(REPOSITORY / "config/config.yaml", self.folder / "config")
+
+    def variables(self):
+        return {
+            **clean_environment(),
+            **self.b2.environment(),
+            "VAST_URL": self.vast.url,
+            "VAST_API_KEY": VAST_KEY,
+            "VAST_INSTANCE_ID": str(self.instance),
+            "TEST_JOURNAL": str(self.journal),
+            **self.environment,
+        }
+
+    def start(self, *arguments):
+        """Start Snakemake; its output goes to the file `output` in the checkout."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/test", *arguments]
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def run(self, *arguments):
+        """Run Snakemake to its end; the exit status."""
+        return self.start(*arguments).wait(timeout=300)
+
+    def script(self, *arguments):
+        """Run `cloud.py` on this machine."""
+        command = [sys.executable, str(SCRIPTS / "cloud.py"), *arguments, "--settings", "profiles/test/cloud.yaml"]
+        return subprocess.run(command, cwd=self.folder, env=self.variables(), capture_output=True, text=True)
+
+    def planned(self, *arguments):
+        """Jobs that `snakemake -n` lists, by the names that the journal has."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/test", "-n", "--quiet", "host"]
+        done = subprocess.run(
+            [*command, *arguments], cwd=self.folder, env=self.variables(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = done.stdout + done.stderr
+        jobs, rule = set(), ""
+        for line in text.splitlines():
+            word = line.strip()
+            if word.startswith(("rule ", "localrule ")):
+                rule = word.split()[1].rstrip(":")
+                if rule == "sum":
+                    jobs.add("sum")
+            if word.startswith("wildcards: "):
+                jobs.add(f"{rule}/{word.removeprefix('wildcards: i=')}")
+        return jobs
+
+    def output(self):
+        return (self.folder / "output").read_text()
+
+    def processes(self):
+        """Everything that works in this checkout, by process number and command line."""
+        found = {}
+        for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+            info = process.info
+            if info["status"] != psutil.STATUS_ZOMBIE and info["cwd"] == str(self.folder):
+                found[process.pid] = info["cmdline"] or []
+        return found
+
+    def signal(self, number):
+        """Send a signal to everything on this machine."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def take_away(self):
+        """What the owner of the machine does: all processes die at once, the disk is gone."""
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            self.signal(number)
+        wait_until(lambda: not self.processes())
+        shutil.rmtree(self.folder)
+
+    def guard(self):
+        """The guard's process number, None when there is none."""
+        return next((pid for pid, command in self.processes().items() if "guard" in command), None)
+
+
+def jobs_in_bucket(b2: LoopbackB2, jobs: int) -> set[str]:
+    """Jobs of the small workflow whose outputs are all in the bucket."""
+    names = {name.removeprefix("blueprint/test/") for name in b2.files()}
+    outputs = {"sum": {"results/sum.txt"}}
+    for i in range(jobs):
+        outputs[f"make/{i}"] = {f"results/made/{i}.txt", f"results/made/{i}.json"}
+        outputs[f"use/{i}"] = {f"results/used/{i}.txt"}
+    return {job for job, needed in outputs.items() if needed <= names}
+
+
+def seeded(seed):
+    """Random numbers that a failing test can be repeated with."""
+    return random.Random(f"kill {seed}")

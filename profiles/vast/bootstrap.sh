@@ -2,6 +2,7 @@
 # What a rented container starts with; `vast.py launch` hands it to Vast (at most 4048 characters).
 # It gets the repository at one commit and runs profiles/vast/onstart.sh. Should anything fail before the workflow can
 # end the machine itself, it stops the machine with nothing but curl. Runs again, and continues, when Vast restarts it.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0"
 set -uo pipefail
 home=${BLUEPRINT_HOME:-/workspace}
 api=${VAST_URL:-https://console.vast.ai}/api/v0/instances/${VAST_INSTANCE_ID:-${CONTAINER_ID:-}}/
@@ -40,6 +41,7 @@ stop() {
     echo "The machine is stopped without a final sync (its disk is kept): look at $home/bootstrap.log"
     local attempt
     for attempt in $(seq "${STOP_ATTEMPTS:-360}"); do
+        command -v curl >/dev/null || need
         printf 'Authorization: Bearer %s' "${VAST_API_KEY:-${CONTAINER_API_KEY:-}}" |
             curl -sS --max-time 30 -X PUT -H @- -H 'Content-Type: application/json' -d '{"state": "stopped"}' "$api"
         echo " (stop, attempt $attempt)"

@@ -212,6 +212,7 @@ def test_scenes_go_through_the_bucket(laptop, service, b2):
     assert b2.files()["blueprint/main/resources/scans/kitchen.ply"][0] == b"ply"
     (row,) = service.instances.values()
     assert dict(row["extra_env"])["BLUEPRINT_CONFIGFILE"] == "config/mine.yaml"
+    assert "Uploading 0 of 1 scenes" in laptop.run("launch", "--configfile", "config/mine.yaml").stdout
 
 
 @pytest.mark.parametrize(

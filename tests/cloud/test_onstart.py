@@ -3,10 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from cloud_runs import SMALL_WORKFLOW
+from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
 from workflow_runs import REPOSITORY, clean_environment
 
@@ -71,13 +75,63 @@ def machine(tmp_path, origin, service):
 
 
 def install_conda(machine, script):
-    """Put a conda of the test's own where the installer would."""
+    """Put a conda of the test's own where the installer would put the real one."""
     conda = Path(machine["BLUEPRINT_HOME"]) / "miniforge3"
     (conda / "bin").mkdir(parents=True)
-    (conda / "bin" / "conda").write_text(script.format(log=conda / "calls"))
+    (conda / "bin" / "conda").write_text(script.replace("{log}", str(conda / "calls")))
     (conda / "bin" / "conda").chmod(0o755)
     (conda / ".whole").touch()
     return conda
+
+
+ORCHESTRATION = """#!/usr/bin/env bash
+case "$*" in
+    "env create "*)
+        mkdir -p {home}/orchestration/bin
+        printf '#!/bin/sh\\nexec {python} "$@"\\n' > {home}/orchestration/bin/python
+        printf '#!/bin/sh\\nexec {python} -m snakemake "$@"\\n' > {home}/orchestration/bin/snakemake
+        chmod +x {home}/orchestration/bin/*
+        ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def b2():
+    with LoopbackB2() as running:
+        running.set_secret("canary-b2-key")
+        yield running
+
+
+@pytest.fixture
+def small_run(machine, origin, b2, tmp_path):
+    """The container of a run of the small workflow whose environments can be made."""
+    (origin / "Snakefile").write_text(SMALL_WORKFLOW)
+    profile = origin / "profiles" / "test"
+    profile.mkdir()
+    (profile / "config.yaml").write_text("cores: 2\nrerun-incomplete: true\nkeep-going: true\n")
+    cloud = {
+        "bucket": b2.bucket,
+        "endpoint": b2.endpoint,
+        "run_id": tmp_path.name,
+        "interval_s": 1,
+        "vast": {"patience_s": 3},
+    }
+    (profile / "cloud.yaml").write_text(yaml.safe_dump(cloud))
+    git(origin, "add", "--all")
+    git(origin, "commit", "-q", "-m", "small")
+    install_conda(
+        machine, ORCHESTRATION.replace("{home}", machine["BLUEPRINT_HOME"]).replace("{python}", sys.executable)
+    )
+    return {
+        **machine,
+        **b2.environment(),
+        "BLUEPRINT_COMMIT": git(origin, "rev-parse", "HEAD"),
+        "BLUEPRINT_SETTINGS": "profiles/test/cloud.yaml",
+        "TEST_JOURNAL": str(tmp_path / "journal"),
+        "TEST_JOBS": "2",
+    }
 
 
 def boot(machine):
@@ -165,3 +219,52 @@ def test_a_second_onstart_leaves_the_first_alone(machine, service, tmp_path):
     finally:
         os.killpg(first.pid, 9)
         first.wait()
+
+
+def saved(b2, run_id):
+    """Files of a run in the bucket."""
+    prefix = f"blueprint/{run_id}/"
+    return {name.removeprefix(prefix) for name in b2.files() if name.startswith(prefix)}
+
+
+def test_a_run_from_a_bare_machine_to_one_that_has_ended(small_run, service, b2, tmp_path):
+    done = boot(small_run)
+    assert done.returncode == 0, done.stdout
+    assert service.status_of(NUMBER) == "exited"
+    assert "results/sum.txt" in saved(b2, tmp_path.name)
+    assert any(name.startswith("logs/cloud/onstart-") for name in saved(b2, tmp_path.name))
+
+    # Vast gives another machine: it restores, finds nothing to do, and ends.
+    jobs = (tmp_path / "journal").read_text()
+    service.add_instance(43)
+    second = {**small_run, "BLUEPRINT_HOME": str(tmp_path / "second"), "CONTAINER_ID": "43"}
+    shutil.copytree(Path(small_run["BLUEPRINT_HOME"]) / "miniforge3", tmp_path / "second" / "miniforge3")
+    conda = tmp_path / "second" / "miniforge3" / "bin" / "conda"
+    conda.write_text(conda.read_text().replace(small_run["BLUEPRINT_HOME"], second["BLUEPRINT_HOME"]))
+    done = boot(second)
+    assert done.returncode == 0, done.stdout
+    assert service.status_of(43) == "exited"
+    assert (tmp_path / "journal").read_text() == jobs
+
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    assert not kept
+
+
+def test_a_run_that_cannot_be_planned_ends_the_machine(small_run, service, b2, tmp_path):
+    done = boot({**small_run, "BLUEPRINT_CONFIGFILE": "config/none.yaml"})
+    assert service.status_of(NUMBER) == "exited", done.stdout
+    assert any(name.startswith("logs/cloud/onstart-") for name in saved(b2, tmp_path.name))
+
+
+def test_a_job_that_fails_ends_the_machine_with_the_rest_saved(small_run, service, b2, tmp_path):
+    (tmp_path / "journal.fail-1").touch()
+    done = boot(small_run)
+    assert service.status_of(NUMBER) == "exited", done.stdout
+    assert {"results/used/0.txt"} <= saved(b2, tmp_path.name)
+    assert "results/sum.txt" not in saved(b2, tmp_path.name)
+
+
+def test_host_checks_that_fail_end_the_machine(small_run, service, tmp_path):
+    done = boot({**small_run, "B2_APPLICATION_KEY": ""})
+    assert service.status_of(NUMBER) == "exited", done.stdout
+    assert not (tmp_path / "journal").exists()

@@ -27,7 +27,12 @@ def laptop(tmp_path):
     (tmp_path / "bin" / "conda").write_text(CONDA)
     (tmp_path / "bin" / "conda").chmod(0o755)
     environment = clean_environment()
-    return tmp_path, {**environment, "PATH": f"{tmp_path / 'bin'}:{environment['PATH']}", "HOME": str(tmp_path)}
+    return tmp_path, {
+        **environment,
+        "PATH": f"{tmp_path / 'bin'}:{environment['PATH']}",
+        "HOME": str(tmp_path),
+        "COLUMNS": "200",
+    }
 
 
 def snakemake(laptop, *arguments):
@@ -73,3 +78,17 @@ def test_what_runs_no_job_needs_no_credentials(laptop, command):
     done = snakemake(laptop, command)
     assert done.returncode == 0, done.stdout
     assert not (laptop[0] / "results").exists()
+
+
+def test_without_credentials_one_table_says_what_is_missing(laptop):
+    done = snakemake(laptop)
+    assert done.returncode != 0
+    for text in (
+        "B2_APPLICATION_KEY",
+        "VAST_API_KEY",
+        "VAST_INSTANCE_ID",
+        "host checks failed (B2, Vast, hourly rate)",
+    ):
+        assert text in done.stdout, done.stdout
+    assert done.stdout.count("Host checks") == 1
+    assert not (laptop[0] / "results").exists() and not (laptop[0] / ".snakemake" / "conda").exists()

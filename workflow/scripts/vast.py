@@ -52,8 +52,11 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
         console.print("Dry run: nothing was rented.")
         return
     if scenes:
-        console.print(f"Uploading {len(scenes)} scenes to the bucket ...")
-        sync.Bucket(settings, root).upload(scenes)
+        bucket = sync.Bucket(settings, root)
+        known = bucket.listing()
+        missing = [scene for scene in scenes if known.get(scene) != stamp(root / scene)]
+        console.print(f"Uploading {len(missing)} of {len(scenes)} scenes to the bucket ...")
+        bucket.upload(missing)
     number, label = vast.create_instance(
         settings,
         offer,
@@ -62,6 +65,12 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
     )
     console.print(f"Rented instance {number} ({label}), commit {source.commit[:12]}. It costs money from now on.")
     console.print(f"Follow it with `python workflow/scripts/vast.py logs {number}`.")
+
+
+def stamp(path: Path) -> sync.Stamp:
+    """What tells this version of a file from another one."""
+    status = path.stat()
+    return sync.Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
 
 
 def show_offers(offers: list[vast.Offer]) -> None:

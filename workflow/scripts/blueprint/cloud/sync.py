@@ -39,7 +39,7 @@ RESTORED = f"{OWN}/restored.json"
 ROOTS = ("results", "resources", "logs", "benchmarks/results", METADATA)
 UNFINISHED = re.compile(r"^\..*\.part(\.[^.]*)?$|\.partial$")  # half-written by blueprint.files or by rclone
 SETTLE_S = 2.0
-"""A log younger than this is still being written; it waits for the next round."""
+"""A log younger than this is likely to be written to while it is copied."""
 FILTERS = [f"--filter=+ /{root}/**" for root in ROOTS] + ["--filter=- *"]
 DIFFERENCES, NO_SUCH_FOLDER = 1, 3  # exit statuses of rclone
 PATIENCE = ("--contimeout=10s", "--timeout=60s", "--low-level-retries=4", "--retries=2", "--retries-sleep=1s")
@@ -67,6 +67,10 @@ class Report:
 
 class BucketError(UserError):
     """The bucket could not be reached or refused; the message says why and holds no secret."""
+
+
+class BucketRefusal(BucketError):
+    """The key was refused: asking again will not help."""
 
 
 def remote_path(settings: CloudSettings) -> str:
@@ -121,15 +125,15 @@ class Bucket:
             env=self._environment,
         )
         if finished.returncode and finished.returncode not in accept:
-            raise BucketError(f"rclone {arguments[0]}: {self._reason(finished.stderr)}")
+            raise self._error(arguments[0], finished.stderr)
         return finished.stdout
 
-    def _reason(self, stderr: str) -> str:
+    def _error(self, command: str, stderr: str) -> BucketError:
         lines = [re.sub(r"^[\d/]+ [\d:]+ ", "", line) for line in stderr.strip().splitlines()]
-        reason = redact(lines[-1] if lines else "no message", self._secrets)
+        reason = f"rclone {command}: {redact(lines[-1] if lines else 'no message', self._secrets)}"
         if re.search(r"\b401\b|unauthori[sz]ed|bad_auth_token", stderr):
-            reason += " (check B2_APPLICATION_KEY_ID, B2_APPLICATION_KEY and what the key may do)"
-        return reason
+            return BucketRefusal(f"{reason} (check B2_APPLICATION_KEY_ID, B2_APPLICATION_KEY and what the key may do)")
+        return BucketError(reason)
 
     def listing(self) -> dict[str, Stamp]:
         """Every file of the run in the bucket.
@@ -193,19 +197,19 @@ def _milliseconds(iso: str) -> int:
     return round(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", iso)).timestamp() * 1000)
 
 
-def scan(root: Path, now_s: float | None = None) -> dict[str, Stamp]:
+def scan(root: Path, settle_s: float = 0.0) -> dict[str, Stamp]:
     """Finished files of a working directory that belong into the bucket.
 
-    Left out are outputs of running or killed jobs (Snakemake marks them incomplete), files that are being written, and
-    what concerns this machine alone.
+    Left out are outputs of running or killed jobs (Snakemake marks them incomplete), files that are being written, logs
+    younger than ``settle_s``, and what concerns this machine alone.
     """
-    now_s = time.time() if now_s is None else now_s
+    settled_s = time.time() - settle_s
     unfinished = incomplete_outputs(root)
     found = {}
     for path, status in _walk(root):
         if any(parent in unfinished for parent in _with_parents(path)):
             continue
-        if path.startswith("logs/") and now_s - status.st_mtime < SETTLE_S:
+        if settle_s and path.startswith("logs/") and status.st_mtime > settled_s:
             continue
         found[path] = Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
     return found
@@ -261,8 +265,8 @@ class Sync:
         self._known: dict[str, Stamp] | None = None  # what the bucket holds; None: has to be listed
         self._superseded: dict[str, Stamp] | None = None
 
-    def run(self) -> Report:
-        """Upload what is finished and new.
+    def run(self, settle_s: float = SETTLE_S) -> Report:
+        """Upload what is finished and new; logs that were written to in the last ``settle_s`` wait.
 
         Outputs go before the records that Snakemake keeps of them: a record that came first would declare the older
         output in the bucket finished.
@@ -272,7 +276,7 @@ class Sync:
         """
         started = time.monotonic()
         try:
-            found = scan(self.root)
+            found = scan(self.root, settle_s)
             self._compare(found)
             outputs = {path: stamp for path, stamp in found.items() if not path.startswith(f"{METADATA}/")}
             new = self._upload(outputs)
@@ -315,6 +319,11 @@ class Sync:
         outside = not output.startswith(tuple(f"{root}/" for root in ROOTS))
         return outside or self._known.get(output) == Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
 
+    def distrust(self, paths: Iterable[str]) -> None:
+        """Forget that files are in the bucket: the next `run` uploads them again."""
+        for path in paths:
+            (self._known or {}).pop(path, None)
+
     def verify(self) -> list[str]:
         """Files whose bytes in the bucket are not those of this machine; none when every finished file is safe.
 
@@ -325,8 +334,10 @@ class Sync:
         """
         found = scan(self.root)
         self._compare(found)
+        # Logs may still be written to, and a record without its output says nothing.
+        unsettled = {path for path in found if path.startswith("logs/") and found[path] != self._known.get(path)}
         records = {path for path in found if path.startswith(f"{METADATA}/") and not self._is_saved(path)}
-        return self.bucket.differing(set(found) - records)
+        return self.bucket.differing(set(found) - unsettled - records)
 
 
 def _superseded(found: Mapping[str, Stamp], known: Mapping[str, Stamp]) -> dict[str, Stamp]:
@@ -335,9 +346,13 @@ def _superseded(found: Mapping[str, Stamp], known: Mapping[str, Stamp]) -> dict[
 
 
 def retried(action: Callable[[], Any], patience_s: float) -> Any:
-    """Call ``action`` until it succeeds, waiting longer and longer; the last `BucketError` after ``patience_s``."""
+    """Call ``action`` until it succeeds, waiting longer and longer.
+
+    Raises:
+        BucketError: the last one after ``patience_s``; a `BucketRefusal` at once.
+    """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(BucketError),
+        retry=tenacity.retry_if_exception(lambda error: type(error) is BucketError),
         wait=tenacity.wait_exponential(multiplier=0.5, max=30),
         stop=tenacity.stop_after_delay(patience_s),
         before_sleep=lambda state: log.warning("%s; trying again", state.outcome.exception()),

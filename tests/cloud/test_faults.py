@@ -1,0 +1,410 @@
+"""What happens to results and money when something breaks: real Snakemake, rclone and vastai client, loopback services.
+
+Every test ends with the results in the bucket and the instance ended, or with the reason and a status that is not 0.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from cloud_runs import VAST_KEY, Machine, jobs_in_bucket, tree, wait_until
+from loopback_b2 import READ_WRITE, LoopbackB2
+from loopback_vast import LoopbackVast
+
+CANARY = "canary-b2-secret"
+SAVED = "The results are in the bucket, verified."
+ALL_JOBS = {"sum", *(f"{rule}/{i}" for rule in ("make", "use") for i in range(4))}
+
+
+@pytest.fixture
+def b2():
+    with LoopbackB2() as service:
+        service.set_secret(CANARY)
+        yield service
+
+
+@pytest.fixture
+def vast():
+    with LoopbackVast(VAST_KEY) as service:
+        yield service
+
+
+@pytest.fixture
+def rent(b2, vast, tmp_path):
+    """Rent machines; whatever still runs on them at the end of the test is killed."""
+    machines = []
+
+    def rented(name="one", **options):
+        machine = Machine(tmp_path / name, b2, vast, tmp_path / "journal", **options)
+        machines.append(machine)
+        return machine
+
+    yield rented
+    for machine in machines:
+        if machine.folder.exists():
+            machine.take_away()
+
+
+def started(machine):
+    return machine.journal.read_text().split() if machine.journal.exists() else []
+
+
+def is_stopped(vast, number=7):
+    return vast.status_of(number) == "exited"
+
+
+def test_a_run_that_succeeds_leaves_results_and_no_secret(rent, b2, vast, tmp_path):
+    machine = rent(environment={"TEST_SLEEP_S": "0.3"})
+    snakemake = machine.start()
+    seen = set()
+    while snakemake.poll() is None:
+        for process in psutil.process_iter(["cmdline"]):
+            seen |= set(process.info["cmdline"] or [])
+        time.sleep(0.01)
+    assert snakemake.returncode == 0, machine.output()
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    bucket = {name.removeprefix("blueprint/test/"): content for name, (content, _) in b2.files().items()}
+    here = tree(machine.folder)
+    assert {path: here[path] for path in bucket} == bucket
+    assert {
+        path for path in here if re.match("results/(?!.cloud)|logs/|benchmarks/|.snakemake/metadata/", path)
+    } <= set(bucket)
+    secrets = (CANARY, VAST_KEY)
+    assert any("rclone" in word for word in seen)
+    assert not [word for word in seen for secret in secrets if secret in word]
+    assert not [path for path, content in tree(tmp_path).items() for secret in secrets if secret.encode() in content]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-n",), ("-np",), ("--lint",), ("--dag",), ("--rulegraph",), ("--summary",), ("--list-rules",), ("--unlock",)],
+    ids=" ".join,
+)
+def test_without_jobs_nothing_is_asked_of_anyone(rent, b2, vast, arguments):
+    machine = rent()
+    machine.run(*arguments)
+    assert not b2.calls and not vast.requests
+    assert not (machine.folder / "results").exists()
+
+
+def test_a_local_run_touches_no_cloud(rent, b2, vast):
+    machine = rent()
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    subprocess.run(command, cwd=machine.folder, env=machine.variables(), check=True, capture_output=True)
+    assert started(machine)
+    assert not b2.calls and not vast.requests
+    assert not (machine.folder / "results/.cloud").exists()
+
+
+def test_a_job_fails(rent, b2, vast):
+    machine = rent()
+    (machine.folder.parent / "journal.fail-2").touch()
+    assert machine.run() == 1
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS - {"make/2", "use/2", "sum"}
+
+
+def test_snakemake_is_killed(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.6"})
+    snakemake = machine.start()
+    wait_until(lambda: len(started(machine)) >= 5)
+    jobs = psutil.Process(snakemake.pid).children(recursive=True)
+    snakemake.kill()
+    wait_until(lambda: is_stopped(vast))
+    wait_until(lambda: machine.guard() is None)
+    saved = jobs_in_bucket(b2, 4)
+    assert 2 <= len(saved) < len(ALL_JOBS)
+    for job in jobs:
+        if job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
+            job.kill()
+    other = rent("two", instance=8)
+    assert other.script("restore").returncode == 0
+    assert other.planned() == ALL_JOBS - saved
+
+
+def test_the_guard_is_killed_and_replaced(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "1"})
+    snakemake = machine.start()
+    first = wait_until(machine.guard)
+    wait_until(lambda: started(machine))
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: machine.guard() not in (None, first))
+    assert snakemake.wait() == 0, machine.output()
+    assert "The guard is gone; starting another one." in machine.output()
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_everything_is_killed_and_the_last_resort_finishes(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.5"})
+    machine.start()
+    wait_until(lambda: len(started(machine)) >= 4)
+    machine.signal(signal.SIGKILL)
+    assert not is_stopped(vast)
+    done = machine.script("finish", "--status", "137")
+    assert done.returncode == 0 and SAVED in done.stdout, done.stderr
+    assert is_stopped(vast)
+    assert jobs_in_bucket(b2, 4)
+
+
+def test_nothing_to_do_still_ends_the_machine(rent, b2, vast):
+    assert rent().run() == 0
+    other = rent("two", instance=8)
+    before = started(other)
+    assert other.run() == 0 and "Nothing to be done" in other.output()
+    assert started(other) == before
+    assert other.script("finish").returncode == 0
+    assert is_stopped(vast, 8)
+
+
+def test_the_bucket_is_down_for_a_while(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.8"})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    b2.faults.down = True
+    log = machine.folder / "results/.cloud/guard.log"
+    wait_until(lambda: "The copy failed 2 times" in log.read_text())
+    assert snakemake.poll() is None
+    b2.faults.down = False
+    assert snakemake.wait() == 0, machine.output()
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_the_bucket_is_down_at_the_end(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.4"}, cloud={"shutdown": "destroy"})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    b2.faults.down = True
+    assert snakemake.wait() == 1
+    assert "The results are NOT all in the bucket" in machine.output()
+    assert "The instance is stopped. The disk keeps what is on it." in machine.output()
+    assert is_stopped(vast) and not vast.count("DELETE")
+    b2.faults.down = False
+    assert machine.script("finish").returncode == 0
+    assert vast.status_of(7) is None
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_destroyed_only_after_a_verified_copy(rent, b2, vast):
+    machine = rent(cloud={"shutdown": "destroy"})
+    assert machine.run() == 0
+    assert vast.status_of(7) is None
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_a_key_that_may_not_delete_is_enough(rent, b2, vast):
+    assert "deleteFiles" not in READ_WRITE
+    machine = rent()
+    assert machine.run() == 0
+    (machine.folder / "results/used/1.txt").unlink()
+    vast.add_instance(7)
+    assert machine.run("--forcerun", "sum") == 0
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_a_wrong_key_starts_nothing(rent, b2, vast):
+    machine = rent(environment={"B2_APPLICATION_KEY": "canary-wrong-key"})
+    assert machine.run() == 1
+    assert "B2_APPLICATION_KEY" in machine.output() and "canary" not in machine.output()
+    assert not started(machine)
+    # onstart.sh calls this from its exit trap.
+    done = machine.script("finish", "--status", "1")
+    assert done.returncode == 1 and "NOT all in the bucket" in done.stderr
+    assert is_stopped(vast)
+
+
+def test_a_key_that_is_withdrawn_while_the_run_goes_on(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.5"})
+    snakemake = machine.start()
+    wait_until(lambda: jobs_in_bucket(b2, 4))
+    b2.set_secret("another")
+    assert snakemake.wait() == 1
+    assert "NOT all in the bucket" in machine.output() and "what the key may do" in machine.output()
+    assert is_stopped(vast)
+
+
+def test_uploads_are_corrupted(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.3"})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    b2.faults.corrupt_uploads, b2.faults.corrupt_stored = 2, 1
+    assert snakemake.wait() == 0, machine.output()
+    assert "Not equal in the bucket, copying again" in (machine.folder / "results/.cloud/guard.log").read_text()
+    here = tree(machine.folder)
+    assert {name: content for name, (content, _) in b2.files().items()} == {
+        name: here[name.removeprefix("blueprint/test/")] for name in b2.files()
+    }
+    assert is_stopped(vast)
+
+
+def test_vasts_api_is_down_for_a_while(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.3"}, cloud={"vast": {"patience_s": 12}})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    vast.down_for(4)
+    assert snakemake.wait() == 0, machine.output()
+    assert is_stopped(vast)
+
+
+def test_vasts_api_stays_down(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "0.3"})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    vast.down_for(600)
+    assert snakemake.wait() == 1
+    assert "COSTS MONEY" in machine.output()
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+
+
+def test_a_stop_is_accepted_and_never_happens(rent, b2, vast):
+    vast.ignored_states.add("stopped")
+    machine = rent()
+    assert machine.run() == 1
+    assert "COSTS MONEY" in machine.output()
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    vast.ignored_states.clear()
+    assert machine.script("finish").returncode == 0
+    assert is_stopped(vast)
+
+
+def test_two_runs_share_one_guard(rent, b2, vast, tmp_path):
+    holds = [tmp_path / f"journal.hold-{i}" for i in (0, 1)]
+    for hold in holds:
+        hold.touch()
+    machine = rent()
+    first = machine.start("results/used/0.txt")
+    guard = wait_until(machine.guard)
+    second = machine.start("results/used/1.txt")
+    wait_until(lambda: {"make/0", "make/1"} <= set(started(machine)))
+    holds[0].unlink()
+    assert first.wait() == 0, machine.output()
+    assert "the guard goes on with it" in machine.output()
+    assert machine.guard() == guard and not is_stopped(vast)
+    holds[1].unlink()
+    assert second.wait() == 0, machine.output()
+    assert machine.output().count(f"The guard is process {guard};") == 2
+    assert is_stopped(vast)
+    assert jobs_in_bucket(b2, 4) == {"make/0", "make/1", "use/0", "use/1"}
+
+
+def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, vast, tmp_path):
+    hold = tmp_path / "journal.hold-0"
+    hold.touch()
+    machine = rent()
+    first = machine.start()
+    wait_until(lambda: started(machine))
+    assert machine.run() == 1
+    hold.unlink()
+    assert "cannot be locked" in machine.output()
+    assert not is_stopped(vast)
+    assert first.wait() == 0, machine.output()
+    assert jobs_in_bucket(b2, 4) == ALL_JOBS and is_stopped(vast)
+
+
+def test_a_budget_spent_by_earlier_machines_stops_at_once(rent, b2, vast):
+    assert rent(cloud={"max_cost_usd": 100}).run() == 0
+    before = started(rent("none", instance=9))
+    name = next(name for name in b2.files() if "/ledger/" in name)
+    account = json.loads(b2.files()[name][0]) | {"cost_usd": 101.0}
+    other = rent("two", instance=8, cloud={"max_cost_usd": 100})
+    ledger = other.folder / name.removeprefix("blueprint/test/")
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text(json.dumps(account))
+    assert other.run("--forceall") == 1
+    assert "max_cost_usd: 100 is spent" in other.output()
+    assert started(other) == before
+    assert is_stopped(vast, 8)
+
+
+def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
+    # 360 dollars per hour: the budget lasts for about four seconds.
+    machine = rent(
+        environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 0.4, "rate_usd_per_h": 360, "grace_s": 1}
+    )
+    snakemake = machine.start()
+    wait_until(lambda: len(started(machine)) == 2)
+    assert snakemake.wait(timeout=60) == 1
+    assert "is spent: no new jobs" in (machine.folder / "results/.cloud/guard.log").read_text()
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert len(started(machine)) == 2
+    assert not [command for command in machine.processes().values() if "sleep" in command]
+    accounts = [json.loads(content) for name, (content, _) in b2.files().items() if "/ledger/" in name]
+    assert 0.4 <= accounts[0]["cost_usd"] < 6
+
+
+def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "4"}, cloud={"max_cost_usd": 0.2, "rate_usd_per_h": 360, "grace_s": 60})
+    assert machine.run() == 1
+    assert set(started(machine)) == jobs_in_bucket(b2, 4)
+    assert len(started(machine)) == 2
+    assert is_stopped(vast)
+
+
+@pytest.mark.parametrize("budget", [0, -5])
+def test_no_budget_needs_no_rate(rent, vast, budget):
+    vast.add_instance(7, dph_total=None)
+    assert rent(cloud={"max_cost_usd": budget}).run() == 0
+    assert is_stopped(vast)
+
+
+def test_a_budget_without_a_rate_is_refused(rent, vast):
+    vast.add_instance(7, dph_total=None)
+    machine = rent(cloud={"max_cost_usd": 5})
+    assert machine.run() == 1
+    assert "rate_usd_per_h" in machine.output()
+    assert not started(machine)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that the host checks accept, barely."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1100m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_the_disk_is_full(rent, b2, vast, small_disk, tmp_path):
+    hold = tmp_path / "journal.hold-3"
+    hold.touch()
+    machine = rent("small/one")
+    snakemake = machine.start()
+    wait_until(lambda: len(jobs_in_bucket(b2, 4)) >= 2)
+    saved = jobs_in_bucket(b2, 4)
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        size = psutil.disk_usage(str(small_disk)).free - 1_000_000
+        os.posix_fallocate(filler.fileno(), 0, size)
+        filler.seek(size)
+        while filler.write(b"x" * 4096):
+            pass
+    hold.unlink()
+    assert snakemake.wait() == 1
+    wait_until(lambda: is_stopped(vast))
+    assert saved <= jobs_in_bucket(b2, 4)
+    (small_disk / "filler").unlink()
+    other = rent("two", instance=8)
+    assert other.script("restore").returncode == 0
+    assert other.planned() == ALL_JOBS - jobs_in_bucket(b2, 4)
+
+
+def test_terminal_signals_do_not_reach_the_guard(rent, b2, vast):
+    machine = rent(environment={"TEST_SLEEP_S": "1"})
+    snakemake = machine.start()
+    wait_until(lambda: started(machine))
+    os.killpg(snakemake.pid, signal.SIGINT)
+    assert snakemake.wait() != 0
+    wait_until(lambda: is_stopped(vast))
+    wait_until(lambda: machine.guard() is None)

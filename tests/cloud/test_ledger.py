@@ -1,0 +1,142 @@
+"""Cost of a run over several machines, whatever the clocks do."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blueprint.cloud import ledger
+from blueprint.cloud.ledger import Ledger, cost_usd, is_spent, total_usd
+from blueprint.errors import UserError
+
+RATES = st.floats(0.01, 50)
+STEPS = st.lists(st.floats(0, 5000), max_size=12)
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self, now_s=0.0):
+        self.now_s = now_s
+
+    def __call__(self):
+        return self.now_s
+
+
+def opened(folder, clock, machine="a", rate=2.0, wall=None):
+    return Ledger(folder, machine, rate, clock_s=clock, wall_s=wall or Clock(1.7e9))
+
+
+@given(rate=RATES, steps=STEPS)
+def test_cost_is_rate_times_time_however_often_it_is_counted(rate, steps):
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock(100)
+        account = opened(Path(folder), clock, rate=rate)
+        for step in steps:
+            clock.now_s += step
+            account.count()
+        assert account.total_usd == pytest.approx(cost_usd(sum(steps), rate))
+
+
+@given(rate=RATES, steps=STEPS, killed=st.sets(st.integers(0, 11)))
+def test_a_guard_that_dies_and_is_replaced_loses_no_time(rate, steps, killed):
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock(100)
+        account = opened(Path(folder), clock, rate=rate)
+        account.write()
+        for index, step in enumerate(steps):
+            clock.now_s += step
+            if index in killed:
+                account = opened(Path(folder), clock, rate=rate)
+            account.count()
+            account.write()
+        assert total_usd(Path(folder)) == pytest.approx(cost_usd(sum(steps), rate))
+
+
+@given(steps=st.lists(st.floats(-5000, 5000), max_size=12))
+def test_cost_never_falls(steps):
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock(1e5)
+        account = opened(Path(folder), clock)
+        before = account.total_usd
+        for step in steps:
+            clock.now_s += step
+            assert account.count() >= before
+            before = account.total_usd
+
+
+@given(machines=st.dictionaries(st.sampled_from("abcdef"), st.tuples(RATES, st.floats(0, 1e5)), min_size=1))
+def test_machines_add_up_in_any_order(machines):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (rate, seconds) in machines.items():
+            clock = Clock(50)
+            account = opened(Path(folder), clock, name, rate)
+            clock.now_s += seconds
+            account.count()
+            account.write()
+        expected = sum(cost_usd(seconds, rate) for rate, seconds in machines.values())
+        assert total_usd(Path(folder)) == pytest.approx(expected)
+        next_one = opened(Path(folder), Clock(), "next")
+        assert next_one.total_usd == next_one.earlier_usd == pytest.approx(expected)
+
+
+@given(total=st.floats(0, 1e6), budget=st.floats(-1e6, 1e6))
+def test_a_budget_of_zero_or_less_is_none(total, budget):
+    assert is_spent(total, budget) == (budget > 0 and total >= budget)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400 * 400, -3700, 3700, 86_400 * 400])
+def test_setting_the_time_of_day_costs_nothing(tmp_path, caplog, jump_s):
+    clock, wall = Clock(0), Clock(1.7e9)
+    account = opened(tmp_path, clock, rate=3.6, wall=wall)
+    clock.now_s, wall.now_s = 10, 1.7e9 + 10 + jump_s
+    assert account.count() == pytest.approx(0.01)
+    assert "jumped" in caplog.text
+    clock.now_s, wall.now_s = 20, wall.now_s + 10
+    assert account.count() == pytest.approx(0.02)
+    assert caplog.text.count("jumped") == 1
+
+
+def test_a_new_rate_holds_from_then_on(tmp_path):
+    clock = Clock()
+    account = opened(tmp_path, clock, rate=1.0)
+    clock.now_s = 3600
+    account.count()
+    account.write()
+    account = opened(tmp_path, clock, rate=3.0)
+    clock.now_s = 7200
+    assert account.count() == pytest.approx(4.0)
+
+
+def test_a_stopped_container_is_another_machine(monkeypatch):
+    first = ledger.machine_id(7)
+    assert first == ledger.machine_id(7) != ledger.machine_id(8)
+
+    class Restarted:
+        def __init__(self, pid):
+            pass
+
+        def create_time(self):
+            return 4e9
+
+    monkeypatch.setattr(ledger.psutil, "Process", Restarted)
+    assert ledger.machine_id(7) != first
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"machine": "a"', "null"])
+def test_a_broken_account_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json"):
+        total_usd(tmp_path)
+
+
+def test_an_account_that_is_no_number_is_named(tmp_path):
+    account = opened(tmp_path, Clock())
+    account.write()
+    values = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps({**values, "cost_usd": float("nan")}))
+    with pytest.raises(UserError, match="not an account"):
+        total_usd(tmp_path)

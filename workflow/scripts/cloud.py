@@ -1,0 +1,100 @@
+"""Results, cost and the guard of a run on a rented machine.
+
+python workflow/scripts/cloud.py restore     fill this checkout from the bucket, never over newer files
+python workflow/scripts/cloud.py sync        copy what is finished to the bucket once, and verify it
+python workflow/scripts/cloud.py ledger      count this machine's time and print the cost of all machines
+python workflow/scripts/cloud.py finish      final copy, verification, end of the instance (exit status 1: read why)
+python workflow/scripts/cloud.py guard       what Snakemake's onstart handler starts in the background
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from blueprint import cli
+from blueprint.cloud import guard, ledger, lifecycle, sync
+from blueprint.cloud.settings import CloudSettings, load
+from blueprint.errors import UserError
+
+
+def restore(settings: CloudSettings, root: Path) -> None:
+    """Fill the working directory from the bucket."""
+    print(lifecycle.describe(sync.restore(settings, root)))
+
+
+def copy(settings: CloudSettings, root: Path) -> None:
+    """Copy to the bucket once, and verify.
+
+    Raises:
+        UserError: something is not in the bucket as it is here.
+    """
+    worker = sync.Sync(settings, root)
+    report = worker.run(settle_s=0)
+    print(f"Copied {report.files} files ({report.bytes / 1e6:.1f} MB) to the bucket in {report.seconds:.1f} s.")
+    if differing := worker.verify():
+        raise UserError(f"{len(differing)} files differ in the bucket, such as {', '.join(differing[:3])}.")
+    print("Verified: every finished file is in the bucket.")
+
+
+def cost(settings: CloudSettings, root: Path) -> None:
+    """Count this machine's time (on an instance) and print all accounts."""
+    folder = root / sync.LEDGER
+    if settings.instance_id is not None:
+        machine = ledger.machine_id(settings.instance_id)
+        account = ledger.Ledger(folder, machine, guard.rate_usd_per_h(settings, folder, machine))
+        account.count()
+        account.write()
+    table = Table(title=f"Cost of run {settings.run_id}", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("machine", "last counted (UTC)", "hours", "USD/h", "USD"):
+        table.add_column(column)
+    for entry in ledger.entries(folder):
+        hours, rate, usd = (f"{value:.2f}" for value in (entry.seconds / 3600, entry.rate_usd_per_h, entry.cost_usd))
+        table.add_row(entry.machine, entry.updated.removesuffix("+00:00"), hours, rate, usd)
+    budget = f"{settings.max_cost_usd:.2f}" if settings.has_budget else "no budget"
+    table.caption = f"total {ledger.total_usd(folder):.2f} of {budget}"
+    Console().print(table)
+
+
+def finish(settings: CloudSettings, root: Path) -> None:
+    """Final copy, verification, end of the instance.
+
+    Raises:
+        UserError: the results are not safe or the instance has not ended.
+    """
+    is_done, message = lifecycle.finish(settings, root)
+    if not is_done:
+        raise UserError(message)
+    print(message)
+
+
+def watch(settings: CloudSettings, root: Path) -> None:
+    """Be the guard of this working directory, unless there is one."""
+    with guard.only_one(root) as is_only_one:
+        if is_only_one and not guard.Guard(settings, root).watch():
+            sys.exit(1)
+
+
+COMMANDS = {"restore": restore, "sync": copy, "ledger": cost, "finish": finish, "guard": watch}
+
+
+def main() -> None:
+    """Parse the command line and carry out one command in the current working directory."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
+    parser.add_argument("--status", type=int, default=0, help="finish: exit status of the run, for the log")
+    arguments = parser.parse_args()
+    if arguments.status:
+        logging.info("The run ended with status %d.", arguments.status)
+    COMMANDS[arguments.command](load(arguments.settings), Path.cwd())
+
+
+if __name__ == "__main__":
+    cli.run(main)
