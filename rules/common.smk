@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 from blueprint import config as configuration
+from blueprint.cloud.settings import RUNTIME_ENV, read_runtime_env
 from blueprint.enrich import variants
 from blueprint.environments import needs
 from blueprint.errors import UserError
@@ -22,8 +23,13 @@ from blueprint.files import code_digest
 CONFIG_SOURCE = ", ".join(map(str, workflow.config_settings.configfiles)) or "config/config.yaml"
 try:
     config = configuration.complete(config, CONFIG_SOURCE)
+    runtime_env = read_runtime_env(RUNTIME_ENV)
 except UserError as error:
     raise WorkflowError(str(error))
+
+# Of the secrets, jobs are given the token that gated models are downloaded with, and no other.
+if "HF_TOKEN" in runtime_env:
+    os.environ.setdefault("HF_TOKEN", runtime_env["HF_TOKEN"])
 
 FACILITIES = [facility["name"] for facility in config["facilities"]]
 CLIPS = {facility: configuration.clips_of(config, facility) for facility in FACILITIES}
