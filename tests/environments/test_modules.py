@@ -1,0 +1,104 @@
+"""Every module that a stage's program imports, at once or later, is in the environment that its rule names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blueprint.environments import lock
+from blueprint.environments.needs import ENVIRONMENTS
+from workflow_runs import REPOSITORY, SCRIPTS
+
+ENGINES = {
+    "render": "photometric",
+    "cosmos-transfer": "cosmos_transfer",
+    "cosmos-diffusers": "cosmos_diffusers",
+}
+"""The engine that is loaded by name in each environment of `rule enrich`."""
+
+
+def programs():
+    """(environment, source) of every program that a rule or the Snakefile runs there."""
+    found = {("orchestration", SCRIPTS / name) for name in ("host_checks.py", "cloud.py", "vast.py")}
+    for path in (REPOSITORY / "rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule \w+:)", path.read_text(), flags=re.MULTILINE):
+            environment = re.search(r"conda:\n\s+f?\"\.\./envs/(.+?)\.yaml\"", rule)
+            for script in re.findall(r"\{SCRIPTS\}/(\w+\.py)", rule):
+                if environment and "{" not in environment[1]:
+                    found.add((environment[1], SCRIPTS / script))
+                elif script == "enrich.py":
+                    found |= {(name, SCRIPTS / script) for name in ENGINES}
+                    found |= {
+                        (name, SCRIPTS / "blueprint" / "enrich" / f"{engine}.py") for name, engine in ENGINES.items()
+                    }
+    return sorted(found)
+
+
+def imported(path, seen):
+    """Top-level names of the packages that a source imports, directly or through our own modules."""
+    if path in seen:
+        return set()
+    seen.add(path)
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "blueprint":
+                for length in range(1, len(parts) + 1):
+                    if source := source_of(parts[:length]):
+                        names |= imported(source, seen)
+            else:
+                names.add(parts[0])
+    return names - sys.stdlib_module_names
+
+
+def source_of(parts: list[str]) -> Path | None:
+    folder = SCRIPTS.joinpath(*parts)
+    candidates = (folder / "__init__.py", folder.with_suffix(".py"))
+    return next((path for path in candidates if path.exists()), None)
+
+
+def provided(environment):
+    """The distributions in an environment's closure, conda's part included."""
+    *conda, index = yaml.safe_load((REPOSITORY / "envs" / f"{environment}.yaml").read_text())["dependencies"]
+    return {line.split("=")[0] for line in [*conda, *index["pip"]]}
+
+
+DISTRIBUTIONS = packages_distributions()
+
+
+def lacking(names, environment):
+    there = provided(environment)
+    return {
+        name
+        for name in names
+        if not {lock.canonical(found).removesuffix("==") for found in DISTRIBUTIONS.get(name, [name])} & there
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "source"),
+    [pytest.param(name, path, id=f"{name}-{path.stem}") for name, path in programs() if path.exists()],
+)
+def test_a_program_finds_its_modules(environment, source):
+    assert lacking(imported(source, set()), environment) == set()
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_is_verified_is_installed(environment):
+    assert lacking({module.split(".")[0] for module in ENVIRONMENTS[environment].modules}, environment) == set()
+
+
+def test_a_module_that_is_not_there_is_noticed():
+    assert lacking({"numpy", "natsort", "yaml"}, "metrics") == {"natsort", "yaml"}
