@@ -10,8 +10,12 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVS = Path(workflow.basedir) / "envs"
 sys.path.insert(0, str(SCRIPTS))
-# Jobs call `python`: the one that runs Snakemake, unless a conda environment comes before it on PATH.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# Jobs call `python`: the one that runs Snakemake, unless a conda environment comes before it on PATH. They find the
+# workflow's programs by a variable, since the place of the checkout must not be part of any command.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    BLUEPRINT_SCRIPTS=str(SCRIPTS),
+)
 
 from blueprint import config as configuration
 from blueprint.cloud.settings import RUNTIME_ENV, read_runtime_env
@@ -39,10 +43,6 @@ ENGINE_ENVIRONMENT = {
     "cosmos-transfer2.5": "cosmos-transfer",
     "diffusers": "cosmos-diffusers",
 }
-
-
-# Post-deploy scripts, which run from a copy elsewhere, find the workflow's programs by it.
-os.environ.update(BLUEPRINT_SCRIPTS=str(SCRIPTS))
 
 
 def one_of(names):
@@ -90,3 +90,78 @@ def for_all_clips(pattern):
         for clip in CLIPS[facility]
         for path in expand(pattern, facility=facility, clip=clip, variant=VARIANTS)
     ]
+
+
+# What the jobs of a stage depend on, besides the files they read: no more, or they would run again without need.
+
+
+def camera_spec(wildcards):
+    """All that the camera path of a clip depends on, besides the scene."""
+    facility = facility_of(wildcards)
+    clip = CLIPS[wildcards.facility][wildcards.clip]
+    return as_json({**clip, "up_axis": facility["up_axis"], "floor_height_m": facility["floor_height_m"]})
+
+
+def camera_files(wildcards):
+    """The files that a clip's camera path is read from, if any."""
+    clip = CLIPS[wildcards.facility][wildcards.clip]
+    return [clip[key] for key in ("file", "dataparser_transforms") if key in clip]
+
+
+def render_spec(wildcards):
+    """All that the pixels of a clip depend on, besides scene and cameras."""
+    return as_json({key: config["render"][key] for key in ("sh_degree", "background", "near_m", "far_m")})
+
+
+def enrich_spec(wildcards):
+    """All that the variants of a clip depend on, besides the rendered clip."""
+    return ENRICH_SPECS[wildcards.facility, wildcards.clip]
+
+
+def weights_at_hand(wildcards):
+    """No input: says before any job that weights are absent. A dry run plans for another machine and may lack them."""
+    if not workflow.dryrun:
+        try:
+            weights.require(
+                config["metrics"]["names"], weights.torch_home(config["metrics"]["torch_home"]), CONFIG_SOURCE
+            )
+        except UserError as error:
+            raise WorkflowError(str(error))
+    return []
+
+
+def baseline_summaries(wildcards):
+    """The summaries of the run to compare with."""
+    if not config["baseline"]:
+        raise WorkflowError(
+            "compare: say which results to compare with: snakemake compare --config baseline=<its folder `results`>"
+        )
+    found = sorted(Path(config["baseline"]).glob("*/summary.json"))
+    if not found:
+        raise WorkflowError(
+            f"baseline: {config['baseline']} holds no <facility>/summary.json. Name a folder `results`."
+        )
+    return [str(path) for path in found]
+
+
+def summary_spec(wildcards):
+    """All that the summary of a facility depends on, besides its scores."""
+    locks = Path(workflow.basedir) / "envs"
+    return as_json(
+        {
+            "facility": wildcards.facility,
+            "clips": list(CLIPS[wildcards.facility]),
+            "variants": list(VARIANTS),
+            "names": config["metrics"]["names"],
+            "thresholds": config["metrics"]["thresholds"],
+            "configuration_digest": value_digest(configuration_of(wildcards.facility)),
+            "environment_digests": {name: file_digest(locks / name) for name in ENVIRONMENT_LOCKS},
+        }
+    )
+
+
+def configuration_of(facility):
+    """The part of the configuration that decides a facility's results, without paths of the machine."""
+    metrics = {key: value for key, value in config["metrics"].items() if key != "torch_home"}
+    part = {key: config[key] for key in ("clips", "render", "enrich")}
+    return {**part, "metrics": metrics, "facility": configuration.facility_of(config, facility)}

@@ -3,9 +3,7 @@
 
 rule demo_scene:
     output:
-        scene=configuration.DEMO_FOLDER + "/{scene}.ply",
-    params:
-        code=code_of("demo"),
+        scene="resources/demo/{scene}.ply",
     log:
         "logs/demo/{scene}.log",
     benchmark:
@@ -14,7 +12,9 @@ rule demo_scene:
         scene=one_of(configuration.DEMO_SCENES),
     conda:
         "../envs/render.yaml"
+    params:
+        code=code_of("demo"),
     message:
         "Building the demo scene {wildcards.scene}"
     shell:
-        "python {SCRIPTS}/demo.py --scene {wildcards.scene} --output {output.scene:q} > {log:q} 2>&1"
+        "python $BLUEPRINT_SCRIPTS/demo.py --scene {wildcards.scene} --output {output.scene:q} > {log:q} 2>&1"

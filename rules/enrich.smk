@@ -2,9 +2,6 @@
 
 
 ENGINE = config["enrich"]["engine"]
-# Facts of this machine: they decide no pixel, so they are no part of a job's specification.
-OFFLOAD = config["enrich"]["offload"]
-COSMOS_ROOT = config["enrich"].get("cosmos_root", "")
 # Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
 ENGINE_SOURCES = {
     "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras"),
@@ -21,11 +18,6 @@ except UserError as error:
     raise WorkflowError(f"{CONFIG_SOURCE}: {error}")
 
 
-def enrich_spec(wildcards):
-    """All that the variants of a clip depend on, besides the rendered clip."""
-    return ENRICH_SPECS[wildcards.facility, wildcards.clip]
-
-
 rule enrich:
     input:
         rgb="results/{facility}/clips/{clip}/rgb.mp4",
@@ -37,6 +29,18 @@ rule enrich:
     output:
         clips=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
         provenance=expand("results/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),
+    log:
+        "logs/{facility}/enrich/{clip}.log",
+    benchmark:
+        "benchmarks/results/{facility}/enrich/{clip}.tsv"
+    conda:
+        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
+    threads: 2
+    resources:
+        gpu=0 if ENGINE == "photometric" else config["enrich"]["gpus"],
+        # Facts of this machine: they decide no pixel, so they are resources and not parameters.
+        offload=config["enrich"]["offload"],
+        cosmos_root=config["enrich"].get("cosmos_root", ""),
     params:
         spec=lambda wildcards: as_json(enrich_spec(wildcards)),
         code=code_digest(
@@ -45,19 +49,10 @@ rule enrich:
             *(SCRIPTS / "blueprint" / "enrich" / name for name in ("__init__.py", *ENGINE_SOURCES[ENGINE])),
         ),
         folder=lambda wildcards: f"results/{wildcards.facility}/enriched/{wildcards.clip}",
-    log:
-        "logs/{facility}/enrich/{clip}.log",
-    benchmark:
-        "benchmarks/results/{facility}/enrich/{clip}.tsv"
-    threads: 2
-    resources:
-        gpu=0 if ENGINE == "photometric" else config["enrich"]["gpus"],
-    conda:
-        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
     message:
         "Enriching {wildcards.facility}/{wildcards.clip}"
     shell:
-        "python {SCRIPTS}/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
+        "python $BLUEPRINT_SCRIPTS/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
         " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
-        " --gpus {resources.gpu} --offload {OFFLOAD} --cosmos-root={COSMOS_ROOT:q} --cache resources/embeddings"
-        " > {log:q} 2>&1"
+        " --gpus {resources.gpu} --offload {resources.offload} --cosmos-root={resources.cosmos_root:q}"
+        " --cache resources/embeddings > {log:q} 2>&1"

@@ -17,18 +17,6 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
-def weights_at_hand(wildcards):
-    """No input: says before any job that weights are absent. A dry run plans for another machine and may lack them."""
-    if not workflow.dryrun:
-        try:
-            weights.require(
-                config["metrics"]["names"], weights.torch_home(config["metrics"]["torch_home"]), CONFIG_SOURCE
-            )
-        except UserError as error:
-            raise WorkflowError(str(error))
-    return []
-
-
 rule metrics:
     input:
         weights_at_hand,
@@ -46,14 +34,16 @@ rule metrics:
     conda:
         "../envs/metrics.yaml"
     threads: 2
+    resources:
+        torch_home=config["metrics"]["torch_home"],  # where this machine keeps weights decides no score
     params:
         spec=as_json({"names": config["metrics"]["names"]}),
         code=METRICS_CODE,
     message:
         "Scoring {wildcards.facility}/{wildcards.clip}/{wildcards.variant}"
     shell:
-        "python {SCRIPTS}/metrics.py --render {input.rgb:q} --variant {input.variant:q} --depth-m {input.depth_m:q}"
-        " --cameras {input.cameras:q} --spec {params.spec:q} --torch-home={config[metrics][torch_home]:q}"
+        "python $BLUEPRINT_SCRIPTS/metrics.py --render {input.rgb:q} --variant {input.variant:q} --depth-m {input.depth_m:q}"
+        " --cameras {input.cameras:q} --spec {params.spec:q} --torch-home={resources.torch_home:q}"
         " --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
 
 
@@ -76,7 +66,7 @@ rule diversity:
     message:
         "Comparing the variants of {wildcards.facility}/{wildcards.clip}"
     shell:
-        "python {SCRIPTS}/diversity.py {input.variants:q} --output {output.scores:q} > {log:q} 2>&1"
+        "python $BLUEPRINT_SCRIPTS/diversity.py {input.variants:q} --output {output.scores:q} > {log:q} 2>&1"
 
 
 rule fetch_metric_weights:
@@ -87,4 +77,4 @@ rule fetch_metric_weights:
     message:
         "Fetching the weights of LPIPS and DISTS"
     shell:
-        "python {SCRIPTS}/metric_weights.py lpips dists --torch-home={config[metrics][torch_home]:q} > {log:q} 2>&1"
+        "python $BLUEPRINT_SCRIPTS/metric_weights.py lpips dists --torch-home={resources.torch_home:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule preflight_scene:
     message:
         "Checking the scene of {wildcards.facility}"
     shell:
-        "python {SCRIPTS}/preflight.py --scene {input.scene:q} --spec {params.spec:q} --output {output.marker:q}"
+        "python $BLUEPRINT_SCRIPTS/preflight.py --scene {input.scene:q} --spec {params.spec:q} --output {output.marker:q}"
         " > {log:q} 2>&1"
 
 
@@ -40,12 +40,14 @@ rule environment:
     priority: 100
     conda:
         "../envs/{environment}.yaml"
+    resources:
+        cosmos_root=config["enrich"].get("cosmos_root", ""),  # a fact of this machine
     params:
         spec=lambda wildcards: as_json(needs.check_spec(wildcards.environment, ENVS)),
     message:
         "Checking the environment {wildcards.environment}"
     shell:
-        "python {SCRIPTS}/environments.py check --spec {params.spec:q} --root={COSMOS_ROOT:q} --output {output.marker:q}"
+        "python $BLUEPRINT_SCRIPTS/environments.py check --spec {params.spec:q} --root={resources.cosmos_root:q} --output {output.marker:q}"
         " > {log:q} 2>&1"
 
 
@@ -67,4 +69,4 @@ rule preflight:
     message:
         "Checking this machine"
     shell:
-        "python {SCRIPTS}/host_checks.py {params.settings} --config {params.spec:q} --results results 2>&1 | tee {log:q}"
+        "python $BLUEPRINT_SCRIPTS/host_checks.py {params.settings} --config {params.spec:q} --results results 2>&1 | tee {log:q}"

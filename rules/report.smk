@@ -17,43 +17,6 @@ REPORT_CODE = code_digest(
 )
 
 
-def baseline_summaries(wildcards):
-    """The summaries of the run to compare with."""
-    if not config["baseline"]:
-        raise WorkflowError(
-            "compare: say which results to compare with: snakemake compare --config baseline=<its folder `results`>"
-        )
-    found = sorted(Path(config["baseline"]).glob("*/summary.json"))
-    if not found:
-        raise WorkflowError(
-            f"baseline: {config['baseline']} holds no <facility>/summary.json. Name a folder `results`."
-        )
-    return [str(path) for path in found]
-
-
-def summary_spec(wildcards):
-    """All that the summary of a facility depends on, besides its scores."""
-    locks = Path(workflow.basedir) / "envs"
-    return as_json(
-        {
-            "facility": wildcards.facility,
-            "clips": list(CLIPS[wildcards.facility]),
-            "variants": list(VARIANTS),
-            "names": config["metrics"]["names"],
-            "thresholds": config["metrics"]["thresholds"],
-            "configuration_digest": value_digest(configuration_of(wildcards.facility)),
-            "environment_digests": {name: file_digest(locks / name) for name in ENVIRONMENT_LOCKS},
-        }
-    )
-
-
-def configuration_of(facility):
-    """The part of the configuration that decides a facility's results, without paths of the machine."""
-    metrics = {key: value for key, value in config["metrics"].items() if key != "torch_home"}
-    part = {key: config[key] for key in ("clips", "render", "enrich")}
-    return {**part, "metrics": metrics, "facility": configuration.facility_of(config, facility)}
-
-
 rule summary:
     input:
         scores=lambda wildcards: expand(
@@ -85,7 +48,7 @@ rule summary:
     message:
         "Summing up {wildcards.facility}"
     shell:
-        "python {SCRIPTS}/summary.py --results results --spec {params.spec:q} --table {output.table:q}"
+        "python $BLUEPRINT_SCRIPTS/summary.py --results results --spec {params.spec:q} --table {output.table:q}"
         " --verdicts {output.verdicts:q} > {log:q} 2>&1"
 
 
@@ -114,7 +77,7 @@ rule preview:
     message:
         "Picturing {wildcards.facility}/{wildcards.clip}"
     shell:
-        "python {SCRIPTS}/preview.py --render {input.rgb:q} --depth {input.depth:q} --variants {input.variants:q}"
+        "python $BLUEPRINT_SCRIPTS/preview.py --render {input.rgb:q} --depth {input.depth:q} --variants {input.variants:q}"
         " --scores {input.scores:q} --width-px {params.width_px} --video {output.video:q} --data {output.data:q}"
         " > {log:q} 2>&1"
 
@@ -144,7 +107,7 @@ rule report:
     message:
         "Writing {output.page}"
     shell:
-        "python {SCRIPTS}/report.py --results results --benchmarks benchmarks/results --spec {params.spec:q}"
+        "python $BLUEPRINT_SCRIPTS/report.py --results results --benchmarks benchmarks/results --spec {params.spec:q}"
         " --output {output.page:q} > {log:q} 2>&1"
 
 
@@ -162,7 +125,7 @@ rule passed:
     message:
         "Checking that no facility fails"
     shell:
-        "python {SCRIPTS}/passed.py {input.verdicts:q} --output {output.verdict:q} > {log:q} 2>&1"
+        "python $BLUEPRINT_SCRIPTS/passed.py {input.verdicts:q} --output {output.verdict:q} > {log:q} 2>&1"
 
 
 rule compare:
@@ -182,5 +145,5 @@ rule compare:
     message:
         "Comparing with {config[baseline]}"
     shell:
-        "python {SCRIPTS}/compare.py --current {input.verdicts:q} --baseline {input.baseline:q} --spec {params.spec:q}"
+        "python $BLUEPRINT_SCRIPTS/compare.py --current {input.verdicts:q} --baseline {input.baseline:q} --spec {params.spec:q}"
         " --page {output.page:q} --table {output.table:q} > {log:q} 2>&1"

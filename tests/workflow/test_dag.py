@@ -28,7 +28,8 @@ def test_two_facilities_plan_exactly_the_expected_jobs(tmp_path):
     variants = ["evening", "neon", "fog"]
     assert planned_jobs(dry_run) == {
         "demo_scene": 2,
-        "preflight": 2,
+        "environment": 2,
+        "preflight_scene": 2,
         "cameras": len(clips),
         "render": len(clips),
         "enrich": len(clips),

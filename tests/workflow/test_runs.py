@@ -130,7 +130,7 @@ def test_adding_a_clip_renders_that_clip_alone(run):
     write_config(run, config)
     planned = planned_jobs(snakemake(run, run / "config.yaml", "--dry-run"))
     assert (planned["cameras"], planned["render"], planned["enrich"]) == (1, 1, 1)
-    assert "preflight" not in planned
+    assert "preflight_scene" not in planned
 
 
 def test_a_newer_checkout_with_the_same_files_reruns_nothing(run):
