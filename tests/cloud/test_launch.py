@@ -134,6 +134,14 @@ def test_a_bid_is_the_price_of_an_interruptible_machine(laptop, service):
     assert body["price"] == pytest.approx(0.8 * 1.2)
 
 
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_a_run_has_one_machine_at_a_time(laptop, service, state):
+    service.add_instance(9, status=state, label="blueprint-main-0a0b0c0d")  # exited unasked: Vast may start it again
+    done = laptop.run("launch")
+    assert done.returncode == 1 and "End it first" in done.stdout
+    assert not service.count("PUT /api/v0/asks/")
+
+
 def test_a_dry_run_rents_nothing(laptop, service):
     done = laptop.run("launch", "--dry-run")
     assert done.returncode == 0 and "nothing was rented" in done.stdout
@@ -212,6 +220,7 @@ def test_scenes_go_through_the_bucket(laptop, service, b2):
     assert b2.files()["blueprint/main/resources/scans/kitchen.ply"][0] == b"ply"
     (row,) = service.instances.values()
     assert dict(row["extra_env"])["BLUEPRINT_CONFIGFILE"] == "config/mine.yaml"
+    laptop.run("stop")
     assert "Uploading 0 of 1 scenes" in laptop.run("launch", "--configfile", "config/mine.yaml").stdout
 
 

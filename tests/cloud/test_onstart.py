@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloud_runs import SMALL_WORKFLOW
+from cloud_runs import SMALL_WORKFLOW, wait_until
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
 from workflow_runs import REPOSITORY, clean_environment
@@ -211,8 +211,7 @@ def test_a_second_onstart_leaves_the_first_alone(machine, service, tmp_path):
         start_new_session=True,
     )
     try:
-        while not (conda / "calls").exists():
-            assert first.poll() is None
+        wait_until((conda / "calls").exists)
         second = boot(machine)
         assert second.returncode == 0 and "Another onstart.sh is at work" in second.stdout
         assert service.status_of(NUMBER) == "running"

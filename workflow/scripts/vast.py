@@ -33,6 +33,7 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
     source = launching.source_of(root, arguments.remote, arguments.repository)
     launching.refuse_unreachable(source, settings.git_token)
     scenes = launching.scenes_to_upload(root, config)
+    refuse_second(settings)
     offers = vast.find_offers(settings)
     if not offers:
         raise UserError(
@@ -65,6 +66,20 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
     )
     console.print(f"Rented instance {number} ({label}), commit {source.commit[:12]}. It costs money from now on.")
     console.print(f"Follow it with `python workflow/scripts/vast.py logs {number}`.")
+
+
+def refuse_second(settings: CloudSettings) -> None:
+    """Two machines of one run would make the same results twice, and pay twice.
+
+    Raises:
+        UserError: the run has an instance that is at work, or that Vast may start again.
+    """
+    for instance in vast.list_instances(settings):
+        if is_ours(settings, instance) and instance.state not in ("stopping", "stopped"):
+            raise UserError(
+                f"run {settings.run_id}: instance {instance.id} is {instance.state}. End it first (`vast.py stop "
+                f"{instance.id}`), or set another run_id in {settings.source}."
+            )
 
 
 def stamp(path: Path) -> sync.Stamp:
