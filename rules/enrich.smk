@@ -4,7 +4,7 @@
 ENGINE = config["enrich"]["engine"]
 # Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
 ENGINE_SOURCES = {
-    "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras"),
+    "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras/file.py"),
     "cosmos-transfer2.5": ("cosmos_transfer.py", "model_sizes.py"),
     "diffusers": ("cosmos_diffusers.py", "controls.py", "model_sizes.py"),
 }

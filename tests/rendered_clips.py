@@ -10,9 +10,12 @@ from blueprint.video import write_video
 from synthetic_room import FPS, room
 
 
-def write_clip(folder: Path, frames: int = 4, width: int = 96, height: int = 64) -> Path:
+def write_clip(folder: Path, frames: int = 4, width: int = 96, height: int = 64, moving: bool = True) -> Path:
     """Write rgb.mp4, depth.mp4, depth.npz and cameras.json of the textured room into ``folder``."""
     clip = room(frames, width, height)
+    if not moving:
+        for array in (clip.frames, clip.depth_m, clip.viewmats):
+            array[:] = array[0]
     clip.write(folder)
     near = clip.depth_m.min()
     greys = [(near / depth * 255).astype(np.uint8)[..., None].repeat(3, -1) for depth in clip.depth_m]

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from synthetic_room import room
 
 from blueprint import video
 from blueprint.errors import UserError
+from synthetic_room import room
 
 SATURATED = [(220, 20, 20), (20, 200, 20), (20, 20, 220), (230, 210, 10), (200, 20, 200), (10, 200, 200)]
 

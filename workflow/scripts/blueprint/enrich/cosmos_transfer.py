@@ -20,7 +20,7 @@ from typing import Any
 
 from blueprint.enrich import Clip, Finish, Options, Variant
 from blueprint.enrich.gpu import Gpu, PeakMemory, held_gpus
-from blueprint.enrich.model_sizes import CHUNK_FRAMES, chunk_starts, model_size
+from blueprint.enrich.model_sizes import chunk_starts, model_size
 from blueprint.enrich.requirements import check_vram, vram_needed_gb
 from blueprint.errors import UserError
 from blueprint.files import write_json
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_FRAMES = 5000  # NUM_MAX_FRAMES of the repository: it drops what comes after
 POLL_S = 0.5
+DISTILLED_FRAMES = 93  # the distilled model continues no clip
+COPIED_SETTINGS = ("guidance", "num_steps", "resolution", "num_conditional_frames", "num_video_frames_per_chunk")
 # The distilled checkpoint is registered only when this is set.
 EXPERIMENTAL = {"COSMOS_EXPERIMENTAL_CHECKPOINTS": "1"}
 
@@ -47,8 +49,10 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
     root = _root(options)
     if not 2 <= clip.info.frames <= MAX_FRAMES:
         raise UserError(f"{clip.rgb}: {clip.info.frames} frames; Cosmos-Transfer2.5 makes clips of 2 to {MAX_FRAMES}.")
-    if options.settings["model"] == "edge/distilled" and clip.info.frames > CHUNK_FRAMES:
-        raise UserError(f"{clip.rgb}: {clip.info.frames} frames; the model edge/distilled makes up to {CHUNK_FRAMES}.")
+    if options.settings["model"] == "edge/distilled" and clip.info.frames > DISTILLED_FRAMES:
+        raise UserError(
+            f"{clip.rgb}: {clip.info.frames} frames; the model edge/distilled makes up to {DISTILLED_FRAMES}."
+        )
     groups: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
         groups.setdefault(tuple(sorted(variant.controls)), []).append(variant)
@@ -92,9 +96,8 @@ def sample(clip: Clip, variant: Variant, settings: dict[str, Any]) -> dict[str, 
         "prompt": variant.prompt,
         "video_path": str(clip.rgb.resolve()),
         "seed": variant.seed,
-        "num_video_frames_per_chunk": CHUNK_FRAMES,
         "keep_input_resolution": True,
-        **{key: settings[key] for key in ("guidance", "num_steps", "resolution", "num_conditional_frames")},
+        **{key: settings[key] for key in COPIED_SETTINGS},
     }
     if variant.negative_prompt is not None:
         spec["negative_prompt"] = variant.negative_prompt
@@ -178,13 +181,13 @@ def _run_batch(
 def fit(clip: Clip, settings: dict[str, Any]) -> dict[str, Any]:
     """How the clip is made to fit the model, and undone: sizes and frame counts."""
     width, height = model_size(clip.info.width, clip.info.height, settings["resolution"])
-    fresh = CHUNK_FRAMES - settings["num_conditional_frames"]
-    chunks = len(chunk_starts(clip.info.frames, settings["num_conditional_frames"]))
+    length, overlap = settings["num_video_frames_per_chunk"], settings["num_conditional_frames"]
+    starts = chunk_starts(clip.info.frames, length, overlap)
     return {
         "model_width": width,
         "model_height": height,
-        "chunks": chunks,
-        "model_frames": CHUNK_FRAMES + (chunks - 1) * fresh,
+        "chunks": len(starts),
+        "model_frames": starts[-1] + length,
         "padding": "reflect",
         "undone": "cut to length, resized back (Lanczos)",
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-CHUNK_FRAMES = 93
 # resolution -> aspect (width / height) -> width, height in pixels; all multiples of 16
 MODEL_SIZES: dict[str, dict[float, tuple[int, int]]] = {
     "720": {16 / 9: (1280, 704), 4 / 3: (960, 704), 1.0: (960, 960), 3 / 4: (704, 960), 9 / 16: (704, 1280)},
+    "256": {16 / 9: (320, 192), 4 / 3: (320, 256), 1.0: (256, 256), 3 / 4: (256, 320), 9 / 16: (192, 320)},
     "480": {16 / 9: (768, 432), 4 / 3: (640, 480), 1.0: (480, 480), 3 / 4: (480, 640), 9 / 16: (432, 768)},
 }
 
@@ -16,6 +16,6 @@ def model_size(width: int, height: int, resolution: str) -> tuple[int, int]:
     return sizes[min(sizes, key=lambda aspect: (aspect - width / height) ** 2)]
 
 
-def chunk_starts(frames: int, overlap: int) -> list[int]:
-    """First frames of the chunks a clip is made in; each continues ``overlap`` frames of the one before."""
-    return [0, *range(CHUNK_FRAMES - overlap, frames - overlap, CHUNK_FRAMES - overlap)]
+def chunk_starts(frames: int, length: int, overlap: int) -> list[int]:
+    """First frames of the chunks of some length a clip is made in; each continues ``overlap`` frames of the one before."""
+    return [0, *range(length - overlap, frames - overlap, length - overlap)]

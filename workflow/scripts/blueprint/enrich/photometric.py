@@ -28,7 +28,6 @@ from blueprint.cameras import Cameras
 from blueprint.depth import iterate_depth
 from blueprint.enrich import Clip, Finish, Options, Variant
 from blueprint.enrich.presets import PRESETS, Look
-from blueprint.files import read_json
 from blueprint.video import read_video, write_video
 
 log = logging.getLogger(__name__)
@@ -47,12 +46,10 @@ def identity(options: Options) -> dict[str, Any]:
 def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, finish: Finish) -> None:
     """Relight a clip once per variant (see `blueprint.enrich`)."""
     cameras = camera_files.read(clip.cameras)
-    up_axis = read_json(clip.cameras)["up_axis"]
-    low, high = scene_bounds(clip, cameras)
     for variant in variants:
         started = time.perf_counter()
         look = PRESETS[variant.preset]
-        scene = Scene(low, high, window_position(low, high, up_axis, variant.seed))
+        scene = place_scene(clip, cameras, variant.seed)
         target = options.scratch / f"{variant.name}.mp4"
         write_video(target, relit_frames(clip, cameras, look, scene, variant.seed), round(clip.info.fps))
         seconds = time.perf_counter() - started
@@ -74,6 +71,12 @@ class Scene:
     def far_m(self) -> float:
         """Distance given to pixels that show nothing: the scene's diagonal."""
         return float(np.linalg.norm(self.high - self.low))
+
+
+def place_scene(clip: Clip, cameras: Cameras, seed: int) -> Scene:
+    """The bounds of what a clip sees, and a window placed in them by the seed."""
+    low, high = scene_bounds(clip, cameras)
+    return Scene(low, high, window_position(low, high, cameras.up_axis, seed))
 
 
 def relit_frames(clip: Clip, cameras: Cameras, look: Look, scene: Scene, seed: int) -> Iterator[np.ndarray]:

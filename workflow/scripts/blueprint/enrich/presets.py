@@ -37,10 +37,10 @@ PRESETS: dict[str, Look] = {
     "warm_evening": Look(
         prompt="{facility.description}, in the evening, lit by warm low sun from a window and soft tungsten lamps, "
         "long gentle shadows, photorealistic",
-        ambient_ev=-1.3,
-        ambient_k=3000,
-        window_ev=0.6,
-        window_k=2300,
+        ambient_ev=-1.4,
+        ambient_k=3600,
+        window_ev=0.5,
+        window_k=2700,
         window_radius_m=1.6,
         glare=0.03,
         white_balance_k=4300,
@@ -50,10 +50,10 @@ PRESETS: dict[str, Look] = {
     "cold_fluorescent": Look(
         prompt="{facility.description}, lit evenly by cold fluorescent ceiling tubes with a slight green cast, "
         "flat shadows, photorealistic",
-        ambient_ev=0.2,
-        ambient_k=8500,
-        green=1.07,
-        saturation=0.85,
+        ambient_ev=0.15,
+        ambient_k=11000,
+        green=1.08,
+        saturation=0.75,
         contrast=0.95,
     ),
     "dim": Look(
@@ -70,18 +70,18 @@ PRESETS: dict[str, Look] = {
     "haze": Look(
         prompt="{facility.description}, filled with thin grey smoke and steam that hides what is far away, "
         "photorealistic",
-        visibility_m=11,
-        airlight=0.55,
-        glare=0.06,
+        visibility_m=22,
+        airlight=0.5,
+        glare=0.05,
         saturation=0.95,
     ),
     "overexposed_window": Look(
         prompt="{facility.description}, hard midday sunlight through a large window, overexposed highlights near the "
         "window and lens glare, photorealistic",
         ambient_ev=-0.3,
-        window_ev=2.6,
+        window_ev=2.8,
         window_k=6000,
-        window_radius_m=1.1,
+        window_radius_m=1.3,
         glare=0.12,
         exposure_ev=0.2,
     ),

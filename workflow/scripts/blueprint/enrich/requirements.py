@@ -117,8 +117,9 @@ def _diffusers(enrich: dict[str, Any], controls: Sequence[dict[str, Any]]) -> li
     for chosen in controls:
         needed += [(TRANSFER, f"diffusers/controlnet/general/{DIFFUSERS_CONTROL[key]}", ("*",)) for key in chosen]
     if not enrich["disable_guardrails"]:
-        needed.append((GUARDRAIL, "main", ("*",)))
-        needed.append(("meta-llama/Llama-Guard-3-8B", "main", ("*",)))
+        patterns = ("blocklist/*", "face_blur_filter/Resnet50_Final.pth")
+        needed.append(("nvidia/Cosmos-1.0-Guardrail", "main", patterns))
+        needed.append(("Qwen/Qwen3Guard-Gen-0.6B", "main", ("*",)))
     return needed
 
 

@@ -21,10 +21,12 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 ENGINE_SETTINGS: dict[str, tuple[str, ...]] = {
     "photometric": (),
     "cosmos-transfer2.5": (
-        *("model", "disable_guardrails", "guidance", "num_steps", "resolution", "sigma_max", "num_conditional_frames"),
+        *("model", "disable_guardrails", "guidance", "num_steps", "resolution", "sigma_max"),
+        *("num_conditional_frames", "num_video_frames_per_chunk"),
     ),
     "diffusers": (
-        *("disable_guardrails", "guidance", "num_steps", "resolution", "num_conditional_frames"),
+        *("disable_guardrails", "guidance", "num_steps", "resolution"),
+        *("num_conditional_frames", "num_video_frames_per_chunk"),
         *("diffusers_revision", "diffusers_controlnet_revision"),
     ),
 }
@@ -122,6 +124,8 @@ def _check_native(variant: dict[str, Any], enrich: dict[str, Any], key: str) -> 
     for name, control in variant["controls"].items():
         if "mask_path" in control and "mask_prompt" in control:
             raise UserError(f"{key}: controls.{name} has both `mask_path` and `mask_prompt`. Keep one.")
+    if enrich["gpus"] == 0:
+        raise UserError("enrich.gpus: found 0; the engine cosmos-transfer2.5 needs a GPU.")
     if RESERVED.search(variant["name"]):
         raise UserError(f"{key}: the repository writes its controls under such names. Rename the variant.")
     if enrich["model"] == "edge/distilled":
@@ -143,10 +147,12 @@ def _check_diffusers(variant: dict[str, Any], enrich: dict[str, Any], key: str) 
     for unknown in ("mask_path", "mask_prompt", "control_prompt"):
         if unknown in control:
             raise UserError(f"{key}: the diffusers engine has no `controls.{name}.{unknown}`. Remove it.")
-    if name in ("seg", "depth") and not control.get("from_render") and "control_path" not in control:
-        raise UserError(f"{key}: the diffusers engine cannot estimate {name}: give `controls.{name}.control_path`.")
-    for setting, only in (("model", "base"), ("gpus", 1), ("sigma_max", None)):
-        if enrich.get(setting, only) != only:
+    if name != "edge" and not control.get("from_render") and "control_path" not in control:
+        raise UserError(
+            f"{key}: the diffusers engine cannot make {name} from the render: give `controls.{name}.control_path`."
+        )
+    for setting, known in (("model", ("base",)), ("gpus", (0, 1)), ("sigma_max", (None,))):
+        if enrich.get(setting) not in known:
             raise UserError(f"enrich.{setting}: found {enrich[setting]!r}, which the diffusers engine does not know.")
 
 

@@ -1,0 +1,43 @@
+"""Write the pictures of docs/enrichment.md: one frame of a rendered clip under every photometric preset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from blueprint import cameras as camera_files
+from blueprint import cli
+from blueprint.enrich import Clip
+from blueprint.enrich.photometric import place_scene, relit_frames
+from blueprint.enrich.presets import PRESETS
+from blueprint.files import whole_file
+from blueprint.video import probe, read_video
+
+
+def save(target: Path, frame: np.ndarray) -> None:
+    """Save one frame [H, W, 3] uint8 as JPEG."""
+    with whole_file(target) as part:
+        Image.fromarray(frame).save(part, quality=88)
+
+
+def main() -> None:
+    """Parse the command line and write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clip", type=Path, required=True, help="folder with rgb.mp4, depth.npz, cameras.json")
+    parser.add_argument("--frame", type=int, default=0, help="which frame to show")
+    parser.add_argument("--folder", type=Path, default=Path("docs/presets"), help="where the pictures go")
+    args = parser.parse_args()
+    paths = [args.clip / name for name in ("rgb.mp4", "depth.mp4", "depth.npz", "cameras.json")]
+    clip = Clip(*paths, probe(paths[0]))
+    cameras = camera_files.read(clip.cameras)
+    scene = place_scene(clip, cameras, seed=0)
+    save(args.folder / "render.jpg", list(read_video(clip.rgb))[args.frame])
+    for name, look in PRESETS.items():
+        save(args.folder / f"{name}.jpg", list(relit_frames(clip, cameras, look, scene, seed=0))[args.frame])
+
+
+if __name__ == "__main__":
+    cli.run(main)
