@@ -80,6 +80,7 @@ def host(tmp_path, monkeypatch, b2, service, hub):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(host_checks, "CGROUP_LIMIT", tmp_path / "memory.max")
     monkeypatch.setattr(host_checks, "RAM_GB", dict.fromkeys(host_checks.RAM_GB, 0.1))
+    monkeypatch.setattr(host_checks, "ENVIRONMENTS_GB", {engine: 0.0 for engine in host_checks.ENVIRONMENTS_GB})
     monkeypatch.setattr(host_checks, "WEIGHTS_GB", dict.fromkeys(host_checks.WEIGHTS_GB, 0.0))
     path = tmp_path / "cloud.yaml"
     path.write_text(f"{{bucket: {b2.bucket}, endpoint: '{b2.endpoint}', max_cost_usd: 5, vast: {{patience_s: 1}}}}")
@@ -232,6 +233,21 @@ def test_products_that_are_there_need_no_room(host):
         path.touch()
     pixels = 640 * 480 * 93
     assert before - host_checks.disk_needed_gb(config, root) == pytest.approx(pixels * (5 + 3 * 0.5) / 1e9)
+
+
+def test_environments_need_room_until_they_are_there(host, tmp_path, monkeypatch):
+    _, config, root = host
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(host_checks.ENVIRONMENTS_GB, "cosmos-transfer2.5", 40.0)
+    before = host_checks.disk_needed_gb(config, root)
+    (tmp_path / "bin" / "conda").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "conda").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert host_checks.disk_needed_gb(config, root) == pytest.approx(before + 40)
+    Path(".snakemake/conda").mkdir(parents=True)
+    for name in ("a_", "b_", "c_"):
+        Path(f".snakemake/conda/{name}.env_setup_done").touch()
+    assert host_checks.disk_needed_gb(config, root) == pytest.approx(before)
 
 
 def test_a_local_run_looks_at_the_machine_only(host):

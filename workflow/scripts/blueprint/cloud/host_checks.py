@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +33,11 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 OLDEST_DRIVER = "580.65.06"
 """For CUDA 13, which the environments `render` and `cosmos-diffusers` are built with (Cosmos takes 570.124.06)."""
 
-# Estimates in GB. Weights: what the engine downloads at most. RAM: models are loaded into it before they go to the GPU.
+# Estimates in GB. Environments: number and size of those that jobs run in, torch with its CUDA in each. Weights: what
+# the engine downloads at most. RAM: models are loaded into it before they go to the GPU.
+CONDA_FOLDER = Path(".snakemake/conda")
+ENVIRONMENTS = {"photometric": 2, "cosmos-transfer2.5": 3, "diffusers": 3}
+ENVIRONMENTS_GB = {"photometric": 18.0, "cosmos-transfer2.5": 40.0, "diffusers": 27.0}
 WEIGHTS_GB = {"photometric": 0.0, "cosmos-transfer2.5": 60.0, "diffusers": 35.0}
 RAM_GB = {"photometric": 2.0, "cosmos-transfer2.5": 32.0, "diffusers": 32.0}
 
@@ -132,8 +137,8 @@ def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
     """GB that the DAG still has to write below ``root``, at most.
 
     Per clip of F frames of W x H pixels: F*W*H * (2 videos * 0.5 + 5 of the depth archive + 0.5 per variant) bytes, for
-    the products that are not there yet; plus the engine's weights, less what its cache already holds; plus 1 GB.
-    Environments are installed before, and what is there already is no longer free.
+    the products that are not there yet; plus the engine's weights, less what its cache already holds; plus, where there
+    is a conda, the environments, unless all are there; plus 1 GB.
     """
     total = 0.0
     for facility in config["facilities"]:
@@ -148,8 +153,11 @@ def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
             for variant in variants_of(config):
                 costs[folder / "enriched" / name / f"{variant}.mp4"] = VIDEO_BYTES_PER_PIXEL
             total += sum(pixels * cost for path, cost in costs.items() if not path.exists())
-    weights_gb = max(0.0, WEIGHTS_GB[config["enrich"]["engine"]] - _cached_gb(config))
-    return total / GB + weights_gb + LOGS_AND_REPORT_GB
+    engine = config["enrich"]["engine"]
+    weights_gb = max(0.0, WEIGHTS_GB[engine] - _cached_gb(config))
+    finished = len(list(CONDA_FOLDER.glob("*.env_setup_done")))
+    environments_gb = ENVIRONMENTS_GB[engine] if shutil.which("conda") and finished < ENVIRONMENTS[engine] else 0.0
+    return total / GB + weights_gb + environments_gb + LOGS_AND_REPORT_GB
 
 
 def _cached_gb(config: Mapping[str, Any]) -> float:
