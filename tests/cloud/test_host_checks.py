@@ -80,7 +80,7 @@ def host(tmp_path, monkeypatch, b2, service, hub):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(host_checks, "CGROUP_LIMIT", tmp_path / "memory.max")
     monkeypatch.setattr(host_checks, "RAM_GB", dict.fromkeys(host_checks.RAM_GB, 0.1))
-    monkeypatch.setattr(host_checks, "ENVIRONMENTS_GB", {engine: 0.0 for engine in host_checks.ENVIRONMENTS_GB})
+    monkeypatch.setattr(host_checks, "ENVIRONMENTS_GB", dict.fromkeys(host_checks.ENVIRONMENTS_GB, 0.0))
     monkeypatch.setattr(host_checks, "WEIGHTS_GB", dict.fromkeys(host_checks.WEIGHTS_GB, 0.0))
     path = tmp_path / "cloud.yaml"
     path.write_text(f"{{bucket: {b2.bucket}, endpoint: '{b2.endpoint}', max_cost_usd: 5, vast: {{patience_s: 1}}}}")

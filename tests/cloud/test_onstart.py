@@ -75,7 +75,11 @@ def machine(tmp_path, origin, service):
 
 
 def install_conda(machine, script):
-    """Put a conda of the test's own where the installer would put the real one."""
+    """Put a conda of the test's own where the installer would put the real one, with environments that need no room."""
+    environments = Path(machine["BLUEPRINT_HOME"]) / "blueprint" / ".snakemake" / "conda"
+    environments.mkdir(parents=True)
+    for name in ("a_", "b_", "c_"):
+        (environments / f"{name}.env_setup_done").touch()
     conda = Path(machine["BLUEPRINT_HOME"]) / "miniforge3"
     (conda / "bin").mkdir(parents=True)
     (conda / "bin" / "conda").write_text(script.replace("{log}", str(conda / "calls")))
@@ -95,6 +99,11 @@ case "$*" in
     *) exit 1 ;;
 esac
 """
+
+
+def orchestration_in(machine):
+    """A conda that makes the environment of Snakemake out of the one that runs the tests."""
+    return ORCHESTRATION.replace("{home}", machine["BLUEPRINT_HOME"]).replace("{python}", sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +130,7 @@ def small_run(machine, origin, b2, tmp_path):
     (profile / "cloud.yaml").write_text(yaml.safe_dump(cloud))
     git(origin, "add", "--all")
     git(origin, "commit", "-q", "-m", "small")
-    install_conda(
-        machine, ORCHESTRATION.replace("{home}", machine["BLUEPRINT_HOME"]).replace("{python}", sys.executable)
-    )
+    install_conda(machine, orchestration_in(machine))
     return {
         **machine,
         **b2.environment(),
@@ -237,9 +244,7 @@ def test_a_run_from_a_bare_machine_to_one_that_has_ended(small_run, service, b2,
     jobs = (tmp_path / "journal").read_text()
     service.add_instance(43)
     second = {**small_run, "BLUEPRINT_HOME": str(tmp_path / "second"), "CONTAINER_ID": "43"}
-    shutil.copytree(Path(small_run["BLUEPRINT_HOME"]) / "miniforge3", tmp_path / "second" / "miniforge3")
-    conda = tmp_path / "second" / "miniforge3" / "bin" / "conda"
-    conda.write_text(conda.read_text().replace(small_run["BLUEPRINT_HOME"], second["BLUEPRINT_HOME"]))
+    install_conda(second, orchestration_in(second))
     done = boot(second)
     assert done.returncode == 0, done.stdout
     assert service.status_of(43) == "exited"
