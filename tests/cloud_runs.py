@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,6 @@ from loopback_vast import LoopbackVast
 from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
 
 VAST_KEY = "canary-vast-key"
-B2_KEY = "canary-b2-key"
 
 # Three layers of short jobs on the real handlers; every job writes its name outside the checkout, where it survives.
 SMALL_WORKFLOW = """
@@ -37,6 +38,7 @@ rule all:
     default_target: True
     input:
         "results/sum.txt",
+        expand("results/made/{i}.{kind}", i=N, kind=["txt", "json"]),
 
 rule make:
     output:
@@ -229,21 +231,31 @@ class Machine:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             self.signal(number)
         wait_until(lambda: not self.processes())
+        lost = tree(self.folder)
         shutil.rmtree(self.folder)
+        return lost
 
     def guard(self):
         """The guard's process number, None when there is none."""
         return next((pid for pid, command in self.processes().items() if "guard" in command), None)
 
 
-def jobs_in_bucket(b2: LoopbackB2, jobs: int) -> set[str]:
-    """Jobs of the small workflow whose outputs are all in the bucket."""
-    names = {name.removeprefix("blueprint/test/") for name in b2.files()}
-    outputs = {"sum": {"results/sum.txt"}}
-    for i in range(jobs):
-        outputs[f"make/{i}"] = {f"results/made/{i}.txt", f"results/made/{i}.json"}
-        outputs[f"use/{i}"] = {f"results/used/{i}.txt"}
-    return {job for job, needed in outputs.items() if needed <= names}
+def finished_jobs(names: set[str]) -> set[str]:
+    """Jobs of the small workflow of which outputs, records, and all they were made from are among the given files."""
+
+    def is_there(output):
+        return output in names and f".snakemake/metadata/{urlsafe_b64encode(output.encode()).decode()}" in names
+
+    numbers = {match[1] for name in names if (match := re.match(r"results/made/(\d+)\.txt$", name))}
+    made = {i for i in numbers if is_there(f"results/made/{i}.txt") and is_there(f"results/made/{i}.json")}
+    used = {i for i in made if is_there(f"results/used/{i}.txt")}
+    done = {f"make/{i}" for i in made} | {f"use/{i}" for i in used}
+    return done | ({"sum"} if used == numbers and is_there("results/sum.txt") else set())
+
+
+def jobs_in_bucket(b2: LoopbackB2) -> set[str]:
+    """Jobs of the small workflow whose results are safe."""
+    return finished_jobs({name.removeprefix("blueprint/test/") for name in b2.files()})
 
 
 def seeded(seed):

@@ -71,7 +71,7 @@ def test_a_run_that_succeeds_leaves_results_and_no_secret(rent, b2, vast, tmp_pa
         time.sleep(0.01)
     assert snakemake.returncode == 0, machine.output()
     assert SAVED in machine.output() and is_stopped(vast)
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
     bucket = {name.removeprefix("blueprint/test/"): content for name, (content, _) in b2.files().items()}
     here = tree(machine.folder)
     assert {path: here[path] for path in bucket} == bucket
@@ -110,7 +110,7 @@ def test_a_job_fails(rent, b2, vast):
     (machine.folder.parent / "journal.fail-2").touch()
     assert machine.run() == 1
     assert SAVED in machine.output() and is_stopped(vast)
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS - {"make/2", "use/2", "sum"}
+    assert jobs_in_bucket(b2) == ALL_JOBS - {"make/2", "use/2", "sum"}
 
 
 def test_snakemake_is_killed(rent, b2, vast):
@@ -121,7 +121,7 @@ def test_snakemake_is_killed(rent, b2, vast):
     snakemake.kill()
     wait_until(lambda: is_stopped(vast))
     wait_until(lambda: machine.guard() is None)
-    saved = jobs_in_bucket(b2, 4)
+    saved = jobs_in_bucket(b2)
     assert 2 <= len(saved) < len(ALL_JOBS)
     for job in jobs:
         if job.is_running() and job.status() != psutil.STATUS_ZOMBIE:
@@ -141,7 +141,7 @@ def test_the_guard_is_killed_and_replaced(rent, b2, vast):
     assert snakemake.wait() == 0, machine.output()
     assert "The guard is gone; starting another one." in machine.output()
     assert SAVED in machine.output() and is_stopped(vast)
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_everything_is_killed_and_the_last_resort_finishes(rent, b2, vast):
@@ -153,7 +153,7 @@ def test_everything_is_killed_and_the_last_resort_finishes(rent, b2, vast):
     done = machine.script("finish", "--status", "137")
     assert done.returncode == 0 and SAVED in done.stdout, done.stderr
     assert is_stopped(vast)
-    assert jobs_in_bucket(b2, 4)
+    assert jobs_in_bucket(b2)
 
 
 def test_nothing_to_do_still_ends_the_machine(rent, b2, vast):
@@ -177,7 +177,7 @@ def test_the_bucket_is_down_for_a_while(rent, b2, vast):
     b2.faults.down = False
     assert snakemake.wait() == 0, machine.output()
     assert SAVED in machine.output() and is_stopped(vast)
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_the_bucket_is_down_at_the_end(rent, b2, vast):
@@ -192,14 +192,14 @@ def test_the_bucket_is_down_at_the_end(rent, b2, vast):
     b2.faults.down = False
     assert machine.script("finish").returncode == 0
     assert vast.status_of(7) is None
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_destroyed_only_after_a_verified_copy(rent, b2, vast):
     machine = rent(cloud={"shutdown": "destroy"})
     assert machine.run() == 0
     assert vast.status_of(7) is None
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_a_key_that_may_not_delete_is_enough(rent, b2, vast):
@@ -209,7 +209,7 @@ def test_a_key_that_may_not_delete_is_enough(rent, b2, vast):
     (machine.folder / "results/used/1.txt").unlink()
     vast.add_instance(7)
     assert machine.run("--forcerun", "sum") == 0
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_a_wrong_key_starts_nothing(rent, b2, vast):
@@ -226,7 +226,7 @@ def test_a_wrong_key_starts_nothing(rent, b2, vast):
 def test_a_key_that_is_withdrawn_while_the_run_goes_on(rent, b2, vast):
     machine = rent(environment={"TEST_SLEEP_S": "0.5"})
     snakemake = machine.start()
-    wait_until(lambda: jobs_in_bucket(b2, 4))
+    wait_until(lambda: jobs_in_bucket(b2))
     b2.set_secret("another")
     assert snakemake.wait() == 1
     assert "NOT all in the bucket" in machine.output() and "what the key may do" in machine.output()
@@ -263,7 +263,7 @@ def test_vasts_api_stays_down(rent, b2, vast):
     vast.down_for(600)
     assert snakemake.wait() == 1
     assert "COSTS MONEY" in machine.output()
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
 
 
 def test_a_stop_is_accepted_and_never_happens(rent, b2, vast):
@@ -271,7 +271,7 @@ def test_a_stop_is_accepted_and_never_happens(rent, b2, vast):
     machine = rent()
     assert machine.run() == 1
     assert "COSTS MONEY" in machine.output()
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS
+    assert jobs_in_bucket(b2) == ALL_JOBS
     vast.ignored_states.clear()
     assert machine.script("finish").returncode == 0
     assert is_stopped(vast)
@@ -294,7 +294,7 @@ def test_two_runs_share_one_guard(rent, b2, vast, tmp_path):
     assert second.wait() == 0, machine.output()
     assert machine.output().count(f"The guard is process {guard};") == 2
     assert is_stopped(vast)
-    assert jobs_in_bucket(b2, 4) == {"make/0", "make/1", "use/0", "use/1"}
+    assert jobs_in_bucket(b2) == {"make/0", "make/1", "use/0", "use/1"}
 
 
 def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, vast, tmp_path):
@@ -308,7 +308,7 @@ def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, va
     assert "cannot be locked" in machine.output()
     assert not is_stopped(vast)
     assert first.wait() == 0, machine.output()
-    assert jobs_in_bucket(b2, 4) == ALL_JOBS and is_stopped(vast)
+    assert jobs_in_bucket(b2) == ALL_JOBS and is_stopped(vast)
 
 
 def test_a_budget_spent_by_earlier_machines_stops_at_once(rent, b2, vast):
@@ -345,7 +345,7 @@ def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
 def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast):
     machine = rent(environment={"TEST_SLEEP_S": "4"}, cloud={"max_cost_usd": 0.2, "rate_usd_per_h": 360, "grace_s": 60})
     assert machine.run() == 1
-    assert set(started(machine)) == jobs_in_bucket(b2, 4)
+    assert set(started(machine)) == jobs_in_bucket(b2)
     assert len(started(machine)) == 2
     assert is_stopped(vast)
 
@@ -382,8 +382,8 @@ def test_the_disk_is_full(rent, b2, vast, small_disk, tmp_path):
     hold.touch()
     machine = rent("small/one")
     snakemake = machine.start()
-    wait_until(lambda: len(jobs_in_bucket(b2, 4)) >= 2)
-    saved = jobs_in_bucket(b2, 4)
+    wait_until(lambda: len(jobs_in_bucket(b2)) >= 2)
+    saved = jobs_in_bucket(b2)
     with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
         size = psutil.disk_usage(str(small_disk)).free - 1_000_000
         os.posix_fallocate(filler.fileno(), 0, size)
@@ -393,11 +393,11 @@ def test_the_disk_is_full(rent, b2, vast, small_disk, tmp_path):
     hold.unlink()
     assert snakemake.wait() == 1
     wait_until(lambda: is_stopped(vast))
-    assert saved <= jobs_in_bucket(b2, 4)
+    assert saved <= jobs_in_bucket(b2)
     (small_disk / "filler").unlink()
     other = rent("two", instance=8)
     assert other.script("restore").returncode == 0
-    assert other.planned() == ALL_JOBS - jobs_in_bucket(b2, 4)
+    assert other.planned() == ALL_JOBS - jobs_in_bucket(b2)
 
 
 def test_terminal_signals_do_not_reach_the_guard(rent, b2, vast):

@@ -40,7 +40,7 @@ def checkout(tmp_path):
         tmp_path / "one",
         {
             "results/kitchen/clip.mp4": "finished",
-            record("metadata", "results/kitchen/clip.mp4"): json.dumps({"rule": "render"}),
+            record("metadata", "results/kitchen/clip.mp4"): json.dumps({"endtime": 1_700_000_000.123456}),
             "results/kitchen/enriched/orbit/.kept/warm.0123.mp4": "kept",
             "results/.cloud/ledger/machine.json": "{}",
             "resources/demo/kitchen.ply": "scene ü",
@@ -49,8 +49,8 @@ def checkout(tmp_path):
             # none of these
             "results/kitchen/running.mp4": "half",
             record("incomplete", "results/kitchen/running.mp4"): "{}",
-            record("metadata", "results/kitchen/running.mp4"): json.dumps({"rule": "render"}),
-            record("metadata", "results/kitchen/deleted.mp4"): json.dumps({"rule": "render"}),
+            record("metadata", "results/kitchen/running.mp4"): json.dumps({"endtime": 1_700_000_000.123456}),
+            record("metadata", "results/kitchen/deleted.mp4"): json.dumps({"endtime": 1_700_000_000.123456}),
             "results/kitchen/.clip.ab12.part.mp4": "half",
             "results/kitchen/clip.mp4.a1b2c3d4.partial": "half",
             "results/.cloud/guard.json": "{}",
@@ -124,6 +124,38 @@ def test_a_machine_without_results_changes_nothing_in_the_bucket(b2, checkout, t
     assert sync.verify() == []
     assert b2.files() == before
     assert set(b2.versions().values()) == {1}
+
+
+def test_an_output_without_its_record_is_taken_for_unfinished(b2, tmp_path):
+    times = 1_700_000_000_123_456_789
+    made = write(
+        tmp_path / "one",
+        {
+            "results/whole.txt": "whole",
+            record("metadata", "results/whole.txt"): json.dumps({"endtime": times / 1e9}),
+            "results/folder/1.txt": "whole",
+            record("metadata", "results/folder"): json.dumps({"endtime": times / 1e9}),
+            "results/rewritten.txt": "half",
+            record("metadata", "results/rewritten.txt"): json.dumps({"endtime": times / 1e9 - 5}),
+            "results/unrecorded.txt": "who knows",
+            "results/" + "long" * 60 + ".txt": "who knows",
+            "results/kitchen/.kept/clip.mp4": "kept",
+            "resources/scan.ply": "a user's own",
+        },
+    )
+    bucket = sync.Bucket(cloud_settings(b2), made)
+    bucket.upload(scan(made))
+    other = tmp_path / "two"
+    other.mkdir()
+    restore(cloud_settings(b2), other)
+    assert (other / "results/unrecorded.txt").exists()
+    assert sync.incomplete_outputs(other) == {
+        "results/rewritten.txt",
+        "results/unrecorded.txt",
+        "results/" + "long" * 60 + ".txt",
+    }
+    names = {path.relative_to(other).as_posix() for path in (other / ".snakemake/incomplete").rglob("*")}
+    assert record("incomplete", "results/unrecorded.txt") in names
 
 
 def test_restore_keeps_newer_local_files(b2, checkout, tmp_path):

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from typing import Any
 import tenacity
 
 from blueprint.cloud.settings import CloudSettings
+from blueprint.config import DEMO_FOLDER
 from blueprint.errors import UserError
 from blueprint.files import write_json
 
@@ -36,14 +37,17 @@ INCOMPLETE = ".snakemake/incomplete"
 OWN = "results/.cloud"
 LEDGER = f"{OWN}/ledger"
 RESTORED = f"{OWN}/restored.json"
-ROOTS = ("results", "resources", "logs", "benchmarks/results", METADATA)
+ROOTS = (METADATA, "results", "resources", "logs", "benchmarks/results")
+"""What is synced. Records first: what they speak of is then found, or has changed since."""
+PRODUCTS = re.compile(rf"(results|{DEMO_FOLDER})/(?!(.*/)?\.)")  # outputs of jobs, less what is hidden
 UNFINISHED = re.compile(r"^\..*\.part(\.[^.]*)?$|\.partial$")  # half-written by blueprint.files or by rclone
 SETTLE_S = 2.0
 """A log younger than this is likely to be written to while it is copied."""
 FILTERS = [f"--filter=+ /{root}/**" for root in ROOTS] + ["--filter=- *"]
+NAME_MAX = 255  # longest file name, as Snakemake asks the file system
 DIFFERENCES, NO_SUCH_FOLDER = 1, 3  # exit statuses of rclone
 PATIENCE = ("--contimeout=10s", "--timeout=60s", "--low-level-retries=4", "--retries=2", "--retries-sleep=1s")
-PARALLEL = ("--transfers=16", "--checkers=16", "--fast-list")
+PARALLEL = ("--transfers=16", "--checkers=16", "--fast-list", "--order-by=modtime,ascending")
 
 
 @dataclass(frozen=True)
@@ -205,8 +209,10 @@ def scan(root: Path, settle_s: float = 0.0) -> dict[str, Stamp]:
     """
     settled_s = time.time() - settle_s
     unfinished = incomplete_outputs(root)
+    walked = list(_walk(root))
+    unfinished |= incomplete_outputs(root)  # of jobs that began in the meantime
     found = {}
-    for path, status in _walk(root):
+    for path, status in walked:
         if any(parent in unfinished for parent in _with_parents(path)):
             continue
         if settle_s and path.startswith("logs/") and status.st_mtime > settled_s:
@@ -246,13 +252,32 @@ def incomplete_outputs(root: Path) -> set[str]:
 
 def _record_key(path: Path) -> str | None:
     """Snakemake names a record by the base64 of its output; a long one is cut into folders ``@...``."""
-    text = "".join(
-        part.removeprefix("@") if index < len(path.parts) - 1 else part for index, part in enumerate(path.parts)
-    )
+    text = "".join(part.removeprefix("@") for part in path.parts[:-1]) + path.name
     try:
         return urlsafe_b64decode(text).decode()
     except (Base64Error, UnicodeDecodeError):
         return None
+
+
+def _record_path(output: str) -> Path:
+    text = urlsafe_b64encode(output.encode()).decode()
+    parts = [text[index : index + NAME_MAX - 1] for index in range(0, len(text), NAME_MAX - 1)]
+    return Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def has_own_record(root: Path, output: str) -> bool:
+    """Whether Snakemake's record of an output, or of a folder that it lies in, was written for this version of it.
+
+    The record says when the output was last modified as its job ended.
+    """
+    for path in _with_parents(output):
+        try:
+            record = json.loads((root / METADATA / _record_path(path)).read_text(encoding="utf-8"))
+            modified_s = (root / path).stat().st_mtime
+        except (OSError, ValueError):
+            continue
+        return path != output or abs(record["endtime"] - modified_s) < 0.002  # B2 keeps milliseconds
+    return False
 
 
 class Sync:
@@ -369,6 +394,8 @@ def is_restored(root: Path) -> bool:
 def restore(settings: CloudSettings, root: Path, patience_s: float = 60.0) -> Report:
     """Fill a checkout from the bucket: results, Snakemake's records, cost ledger; never over newer local files.
 
+    Outputs that came without their record are marked incomplete.
+
     Raises:
         UserError: no credentials, or the bucket could not be read within ``patience_s``.
     """
@@ -376,10 +403,14 @@ def restore(settings: CloudSettings, root: Path, patience_s: float = 60.0) -> Re
     bucket = Bucket(settings, root)
     before = scan(root)
     retried(bucket.download, patience_s)
+    new = {path: stamp for path, stamp in scan(root).items() if before.get(path) != stamp}
     # Snakemake takes records without this folder for those of an old version and converts them.
     (root / INCOMPLETE).mkdir(parents=True, exist_ok=True)
-    after = scan(root)
-    new = [stamp for path, stamp in after.items() if before.get(path) != stamp]
-    report = Report(len(new), sum(stamp.size for stamp in new), time.monotonic() - started)
+    for path in filter(PRODUCTS.match, new):
+        # A machine that was taken away between an output and its record: nobody knows what it was made from, or whether
+        # it is whole. Snakemake makes what is marked so again, and leaves other files alone.
+        if not has_own_record(root, path):
+            write_json(root / INCOMPLETE / _record_path(path), {"external_jobid": None})
+    report = Report(len(new), sum(stamp.size for stamp in new.values()), time.monotonic() - started)
     write_json(root / RESTORED, {"remote": remote_path(settings), "files": report.files})
     return report
