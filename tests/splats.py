@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from blueprint.splat import Splat
@@ -49,3 +51,21 @@ def look_at(eye, target, up=(0, 0, 1)):
     viewmat[:3, :3] = rotation
     viewmat[:3, 3] = -rotation @ eye
     return viewmat
+
+
+def with_harmonics(splat, seed=0):
+    """The splat with seeded bands of degree 3 where its own end, so that every degree has something to show."""
+    rng = np.random.default_rng(seed)
+    sh = rng.normal(0, 0.1, (len(splat), 16, 3)).astype(np.float32)
+    sh[:, : splat.sh.shape[1]] = splat.sh
+    return replace(splat, sh=sh)
+
+
+def assert_same_picture(frame, expected):
+    """The agreement that rasterizers owe each other: image, depth where solid, alpha."""
+    error = np.abs(frame.rgb.astype(float) - expected.rgb)
+    assert error.mean() < 1 / 255
+    assert 10 * np.log10(1 / max((error**2).mean(), 1e-20)) > 45
+    solid = expected.alpha > 0.99
+    assert (np.abs(frame.depth_m - expected.depth_m) <= 1e-3 * expected.depth_m)[solid].all()
+    assert np.abs(frame.alpha - expected.alpha).mean() < 1 / 255

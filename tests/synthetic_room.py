@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from blueprint.depth import write_depth
 from blueprint.video import write_video
 

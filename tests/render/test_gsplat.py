@@ -5,7 +5,7 @@ import pytest
 
 from blueprint.render import choose_backend
 from blueprint.render.cpu import CpuRenderer
-from splats import intrinsics, look_at, random_splat
+from splats import assert_same_picture, intrinsics, look_at, random_splat
 
 pytestmark = pytest.mark.gpu
 
@@ -22,12 +22,7 @@ def test_gsplat_agrees_with_the_cpu(degree):
     frames = list(choose_backend("gsplat")(splat, 200, 152, **options).frames(views, Ks))
     assert len(frames) == len(views)
     for theirs, ours in zip(frames, CpuRenderer(splat, 200, 152, **options).frames(views, Ks), strict=True):
-        error = np.abs(theirs.rgb.astype(float) - ours.rgb)
-        assert error.mean() < 1 / 255
-        assert 10 * np.log10(1 / (error**2).mean()) > 45
-        solid = ours.alpha > 0.99
-        assert np.abs(theirs.depth_m / ours.depth_m - 1)[solid].max() < 1e-3
-        assert np.abs(theirs.alpha - ours.alpha).mean() < 1 / 255
+        assert_same_picture(theirs, ours)
 
 
 def test_auto_takes_gsplat_here():

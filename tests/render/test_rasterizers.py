@@ -6,7 +6,7 @@ import pytest
 from blueprint.errors import UserError
 from blueprint.render import choose_backend, rasterize, reference
 from blueprint.render.cpu import CpuRenderer
-from splats import intrinsics, look_at, make_splat, random_splat
+from splats import assert_same_picture, intrinsics, look_at, make_splat, random_splat
 
 FRONT = np.eye(4)  # the camera at the origin, looking along +z, +x to the right, +y down
 SIDE = look_at((2.0, -1.5, 1.0), (0.0, 0.0, 3.0), up=(0, -1, 0))
@@ -115,15 +115,6 @@ def test_clip_planes_and_gaussians_behind_the_camera(draw):
     frame = draw(splat, FRONT, intrinsics(20, 20), 20, 20, near_m=0.05, far_m=100.0, background=(0.1, 0.2, 0.3))
     assert not frame.alpha.any() and not frame.depth_m.any()
     assert frame.rgb == pytest.approx(np.broadcast_to([0.1, 0.2, 0.3], (20, 20, 3)))
-
-
-def assert_same_picture(ours, reference_frame):
-    error = np.abs(ours.rgb.astype(float) - reference_frame.rgb)
-    assert error.mean() < 1 / 255
-    assert 10 * np.log10(1 / max((error**2).mean(), 1e-20)) > 45
-    solid = reference_frame.alpha > 0.99
-    assert (np.abs(ours.depth_m - reference_frame.depth_m) <= 1e-3 * reference_frame.depth_m)[solid].all()
-    assert np.abs(ours.alpha - reference_frame.alpha).mean() < 1 / 255
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])

@@ -121,5 +121,5 @@ class CpuRenderer(Renderer):
         return list(mapper(lambda item: kernel(item, *arguments), items))
 
     def _blocks(self, count: int, block: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """``kernel(begin, end, *arguments)`` of the blocks of ``range(count)``, on all threads; the results in order."""
+        """``kernel(begin, end, *arguments)`` of blocks of ``range(count)``, on all threads; the results in order."""
         return self._map(lambda begin: kernel(begin, min(begin + block, count), *arguments), range(0, count, block))

@@ -33,15 +33,15 @@ ALPHA_MAX = np.float32(0.999)
 TRANSMITTANCE_MIN = np.float32(1e-4)
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
-# `compiled_fast` may reorder sums and assume finite values: it is for colours and blending, which only see checked values.
-# Where tiles are counted and visited, both must round in the same way.
+# `compiled_fast` may reorder sums and assume finite values: for colours and blending, which see checked values only.
+# Counting tiles and visiting them must round in the same way.
 compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 compiled_fast = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
 
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any, offset: Any) -> Any:
-    """Start loading ``array[index]`` into the cache, from byte ``offset`` on: it is read soon, in an order hard to foresee.
+    """Start loading ``array[index]`` into the cache, from byte ``offset`` on; the order of reading is hard to foresee.
 
     Halves the time of binning, which is otherwise spent waiting for memory.
     """

@@ -25,7 +25,7 @@ EPS2D = 0.3  # pixels squared, added to the variance of each projected Gaussian
 ALPHA_MIN = 1 / 255
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
-TILE = 16
+TILE = 8
 
 
 def rotation_matrices(quats: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def rasterize(
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             grid_y, grid_x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
             pixels = torch.stack([grid_x, grid_y], -1).reshape(-1, 2).to(dtype) + corner + 0.5
-            weights = _weights(pixels[:, None] - centres_px[near], conics[near], opacities[near])  # [P, n]
+            weights = _weights(pixels, centres_px[near], conics[near], opacities[near])  # [P, n]
             image[top : top + rows, left : left + columns] = (weights @ features[near]).reshape(rows, columns, 4)
             alpha[top : top + rows, left : left + columns] = weights.sum(-1).reshape(rows, columns)
 
@@ -136,9 +136,10 @@ def rasterize(
     return Frame(*(tensor.to(torch.float32).numpy() for tensor in (rgb.clamp(0, 1), depth, alpha)))
 
 
-def _weights(offsets: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
-    """Blending weights [P, n] of n Gaussians, near to far, at offsets [P, n, 2] pixels from their centres."""
-    sigma = 0.5 * torch.einsum("pni,nij,pnj->pn", offsets, conics, offsets)
+def _weights(pixels: Tensor, centres_px: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
+    """Blending weights [P, n] at pixel centres [P, 2] of n Gaussians, near to far."""
+    dx, dy = (pixels[:, None] - centres_px).unbind(-1)
+    sigma = 0.5 * (conics[:, 0, 0] * dx * dx + conics[:, 1, 1] * dy * dy) + conics[:, 0, 1] * dx * dy
     alpha = (opacities * torch.exp(-sigma)).clamp(max=ALPHA_MAX)
     alpha = torch.where((sigma < 0) | (alpha < ALPHA_MIN), 0.0, alpha)
     after = torch.cumprod(1 - alpha, -1)
