@@ -7,6 +7,7 @@ outlines stay sharp while plain areas cost few Gaussians.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -51,7 +52,7 @@ def graded(length: float, cell: float, edge: float, cuts: Sequence[float] = (), 
     for start, stop in pairwise(stops):
         span = stop - start
         if edge >= cell or span <= 2 * edge:
-            count = max(least, round(span / cell + 0.499))
+            count = max(least, math.ceil(span / cell - 1e-6))
             widths = [span / count] * count
         else:
             half, width = [], edge
@@ -64,6 +65,11 @@ def graded(length: float, cell: float, edge: float, cuts: Sequence[float] = (), 
     return np.array(borders)
 
 
+def _length(vector: np.ndarray) -> float:
+    """Length in metres to the nanometre: numbers of cells depend on it and must not depend on the machine."""
+    return round(float(np.sqrt((vector**2).sum())), 9)
+
+
 def quad(corner: Vector, along_s: Vector, along_t: Vector, material: Material) -> Surface:
     """A parallelogram; it faces ``along_s x along_t``."""
     origin, u, v = (np.array(vector, float) for vector in (corner, along_s, along_t))
@@ -72,7 +78,7 @@ def quad(corner: Vector, along_s: Vector, along_t: Vector, material: Material) -
         points = origin + s[:, None] * u + t[:, None] * v
         return points, np.broadcast_to(u, points.shape), np.broadcast_to(v, points.shape)
 
-    return Surface(shape, (float(np.sqrt(u @ u)), float(np.sqrt(v @ v))), material)
+    return Surface(shape, (_length(u), _length(v)), material)
 
 
 def box(low: Vector, high: Vector, material: Material, faces: str = "nsewt") -> list[Surface]:
@@ -105,7 +111,7 @@ def lathe(
     radii, heights = np.array(profile, float).T
     steps = np.hypot(np.diff(radii), np.diff(heights))
     stations = np.concatenate([[0.0], np.cumsum(steps)])
-    length = float(stations[-1])
+    length = _length(stations[-1:])
     slopes = np.stack([np.diff(radii), np.diff(heights)], 1) / np.maximum(steps, 1e-9)[:, None]
 
     def shape(s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,7 +137,7 @@ def tube(path: Sequence[Vector], radius_m: float, material: Material, plane: Vec
     steps = np.diff(stops, axis=0)
     lengths = np.sqrt((steps**2).sum(1))
     stations = np.concatenate([[0.0], np.cumsum(lengths)])
-    length = float(stations[-1])
+    length = _length(stations[-1:])
 
     def shape(s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         way = t * length
