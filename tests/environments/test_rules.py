@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from small_runs import small_config
-from workflow_runs import REPOSITORY, SCRIPTS, clean_environment, snakemake_command, write_config
+from torch_environments import site_packages
+from workflow_runs import (
+    REPOSITORY,
+    SCRIPTS,
+    clean_environment,
+    planned_jobs,
+    snakemake,
+    snakemake_command,
+    write_config,
+)
 
 RULE_FILES = sorted((REPOSITORY / "rules").glob("*.smk"))
 INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba", "ensurepip")
@@ -132,35 +141,62 @@ def test_transformer_engine_is_imported_by_nothing_here():
 
 @pytest.fixture
 def recorder(tmp_path):
-    """A Python with all packages of this one, where every installer only leaves a note; returns it and the notes."""
-    folder, notes = tmp_path / "venv", tmp_path / "notes"
-    venv.create(folder, with_pip=False)
-    site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    """A Python where every installer only leaves a note, and the file of the notes."""
+    return make_recorder(tmp_path)
+
+
+def make_recorder(folder):
+    """A Python with all packages of this one, and installers that write a line to a file instead."""
+    notes = folder / "notes"
+    venv.create(folder / "venv", with_pip=False)
+    site = site_packages(folder / "venv")
     (site / "all.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")) + "\n")
     for name in INSTALLERS:
-        (folder / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{notes}"\n')
-        (folder / "bin" / name).chmod(0o755)
+        script = folder / "venv" / "bin" / name
+        script.write_text(f'#!/bin/sh\necho "{name} $*" >> "{notes}"\n')
+        script.chmod(0o755)
         (site / name).mkdir()
         (site / name / "__init__.py").write_text(f"open({str(notes)!r}, 'a').write('import {name}\\n')\n")
         (site / name / "__main__.py").write_text("")
-    return folder / "bin" / "python", notes
+    return folder / "venv" / "bin" / "python", notes
 
 
-def test_a_run_calls_no_installer(recorder, tmp_path):
-    """From nothing to the report, then the same again."""
-    python, notes = recorder
-    work = tmp_path / "work"
-    work.mkdir()
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A whole run by a Python that records installers: its folder, its configuration, the file of the notes."""
+    folder = tmp_path_factory.mktemp("run")
+    python, notes = make_recorder(folder)
     config = small_config()
     config["clips"] = config["clips"][:1]
     config["render"]["frames"] = 2
-    command = [str(python), *snakemake_command(work, write_config(tmp_path, config))[1:]]
-    for _ in range(2):
-        finished = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
-        logs = "\n".join(log.read_text() for log in work.glob("logs/**/*.log"))
-        assert finished.returncode == 0, finished.stderr + logs
+    work = folder / "work"
+    work.mkdir()
+    command = [str(python), *snakemake_command(work, write_config(folder, config))[1:]]
+    finished = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    logs = "\n".join(log.read_text() for log in work.glob("logs/**/*.log"))
+    assert finished.returncode == 0, finished.stderr + logs
+    return work, config, notes
+
+
+def test_a_run_calls_no_installer(finished_run):
+    work, _, notes = finished_run
     assert (work / "results" / "report.html").exists()
     assert not notes.exists(), notes.read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"report": {"title": "Another headline"}},
+        {"metrics": {"names": ["psnr"], "thresholds": {"psnr": {"fail": 5.0}}}},
+        {"enrich": {"engine": "photometric", "variants": [{"name": "other", "preset": "haze"}]}},
+        {"render": {"width": 192, "height": 176, "fps": 8, "frames": 3, "backend": "cpu"}},
+    ],
+)
+def test_the_configuration_makes_no_environment_checked_again(finished_run, change):
+    work, config, _ = finished_run
+    planned = planned_jobs(snakemake(work, write_config(work, {**config, **change}), "-n"))
+    assert planned and "environment" not in planned
 
 
 def test_the_recorder_records(recorder):

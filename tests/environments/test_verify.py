@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -173,6 +174,15 @@ def test_the_marker_says_nothing_of_the_machine(tmp_path):
     assert json.loads(marker.read_text()) == spec
     assert set(spec) == {"environment", "modules", "lock"}
     assert set(spec["lock"]) == {"metrics.yaml", "metrics.post-deploy.sh"}
+
+
+def test_a_changed_lock_is_checked_again(tmp_path):
+    envs = shutil.copytree(SCRIPTS.parents[1] / "envs", tmp_path / "envs")
+    before = check_spec("metrics", envs)
+    (envs / "render.yaml").write_text("changed")
+    assert check_spec("metrics", envs) == before
+    (envs / "metrics.post-deploy.sh").write_text("changed")
+    assert check_spec("metrics", envs) != before
 
 
 def test_no_marker_when_something_does_not_import(tmp_path):
