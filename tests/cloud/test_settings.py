@@ -212,13 +212,29 @@ def test_real_commands_are_accepted(command):
 )
 def test_a_cloud_profile_is_recognised(tmp_path, monkeypatch, arguments, environ):
     monkeypatch.chdir(tmp_path)
+    Path("other").mkdir()
     Path("cloudy").mkdir()
     Path("cloudy/config.yaml").touch()
     Path("cloudy/cloud.yaml").touch()
-    assert settings.path_of_profile(arguments, environ) == Path("cloudy/cloud.yaml")
+    assert settings.path_of_profile(arguments, environ) == tmp_path / "cloudy" / "cloud.yaml"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--profile", "plain"], ["--profile", "absent"], ["--cores", "1", "all"]])
+@pytest.mark.parametrize("arguments", [["--profile", "cloudy"], ["--prof", "cloudy"]])
+def test_a_profile_beside_another_working_directory_is_found(tmp_path, monkeypatch, arguments):
+    (tmp_path / "cloudy").mkdir()
+    (tmp_path / "cloudy" / "cloud.yaml").touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert settings.path_of_profile(arguments, {"PWD": str(tmp_path)}) == tmp_path / "cloudy" / "cloud.yaml"
+
+
+def test_a_profile_that_cannot_be_found_is_not_taken_for_a_local_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="absolute path"):
+        settings.path_of_profile(["--profile", "absent"], {})
+
+
+@pytest.mark.parametrize("arguments", [[], ["--profile", "plain"], ["--profile", "none"], ["--cores", "1", "all"]])
 def test_other_profiles_are_local(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     Path("plain").mkdir()

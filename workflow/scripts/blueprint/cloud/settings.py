@@ -83,17 +83,35 @@ def path_of_profile(argv: Sequence[str], environ: Mapping[str, str]) -> Path | N
     A profile is a cloud profile when ``cloud.yaml`` lies beside its ``config.yaml``. The command line is read, and not
     the profile's own ``config:`` entry, since any ``--config`` of the user would replace that and leave a rented
     machine unguarded.
+
+    Raises:
+        UserError: a profile cannot be found from here.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--profile", action="append", default=[])
     parser.add_argument("--workflow-profile", action="append", default=[])
     given, _ = parser.parse_known_args(list(argv))
-    profiles = given.profile or filter(None, environ.get("SNAKEMAKE_PROFILE", "").split(","))
+    profiles = given.profile or [name for name in environ.get("SNAKEMAKE_PROFILE", "").split(",") if name]
     for profile in [*profiles, *given.workflow_profile]:
-        folder = Path(profile) if Path(profile).is_dir() else Path(profile).parent
-        if (folder / SETTINGS_NAME).is_file():
-            return folder / SETTINGS_NAME
+        if profile != "none" and (path := _profile_folder(profile, environ) / SETTINGS_NAME).is_file():
+            return path
     return None
+
+
+def _profile_folder(profile: str, environ: Mapping[str, str]) -> Path:
+    # Snakemake reads profiles before it changes into --directory, this runs after it.
+    for base in (Path.cwd(), Path(environ.get("PWD", "."))):
+        if (base / profile).exists():
+            return base / profile if (base / profile).is_dir() else (base / profile).parent
+    from snakemake.cli import get_profile_dir  # absent where jobs run
+
+    named = get_profile_dir(profile)
+    if named is None:
+        raise UserError(
+            f"--profile {profile}: found neither in {Path.cwd()} nor by that name, so it cannot be told whether it is "
+            "a cloud profile. With --directory, give its absolute path."
+        )
+    return named[0]
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None, runtime_env: Path = RUNTIME_ENV) -> CloudSettings:
