@@ -134,6 +134,7 @@ def test_a_stopped_instance_is_not_a_destroyed_one(service, settings):
 def test_a_refused_key_is_said_at_once_and_not_shown(service, settings, caplog):
     with pytest.raises(UserError, match="VAST_API_KEY") as caught:
         vast.shutdown(replace(settings, vast_api_key="canary-wrong"), "stop")
+    assert "STILL COSTS MONEY" in str(caught.value)
     assert "canary" not in str(caught.value) + caplog.text
     assert service.count("") == 1
 

@@ -306,6 +306,10 @@ def shutdown(settings: CloudSettings, mode: str | None = None, instance_id: int 
             f"{requested} times, last: {reason}. IT STILL COSTS MONEY. End it at {CONSOLE} or with "
             f"`python workflow/scripts/vast.py stop {number}`."
         ) from None
+    except UserError as error:
+        raise UserError(
+            f"{error} Instance {number} was not ended. IT STILL COSTS MONEY. End it at {CONSOLE}."
+        ) from None
 
 
 def _run_command(command: str) -> None:
