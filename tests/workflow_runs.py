@@ -35,15 +35,20 @@ def snakemake_command(folder: Path, config: Path, *arguments: str) -> list[str]:
     ]
 
 
-def snakemake(folder: Path, config: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake and return what it printed (standard error is merged into ``stdout``)."""
+def snakemake(
+    folder: Path, config: Path, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake and return what it printed (standard error is merged into ``stdout``).
+
+    ``environment`` is added to this process's own, from which credentials are taken out.
+    """
     finished = subprocess.run(
         snakemake_command(folder, config, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=clean_environment(),
+        env=clean_environment() | (environment or {}),
         cwd=folder,
     )
     if check and finished.returncode:

@@ -63,7 +63,7 @@ def test_edges_stay_where_they_are(made, name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_light_flickers_less_than_the_render(made, name):
-    """The gain from render to variant is steadier in time than the render: median over pixels of its second difference."""
+    """The mean gain from render to variant is steady in time, and the variant's level as steady as the render's."""
     render, variant = luma(made["render"]) + 4, luma(made[name]) + 4
     gain = np.log(variant / render).mean((1, 2))
     level = np.log(render).mean((1, 2))
@@ -73,13 +73,11 @@ def test_light_flickers_less_than_the_render(made, name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_frozen_scene_stays_frozen(tmp_path, name):
-    """A camera that stands still gives frames that are equal bit for bit: no noise in time."""
+    """A camera that stands still gives frames that differ by the codec alone: no noise in time."""
     clip = clip_in(write_clip(tmp_path, frames=3, moving=False))
     frames = relit(clip, PRESETS[name])
-    first = next(read_video(clip.rgb))
-    assert all(np.abs(frame.astype(int) - first).max() <= 3 for frame in read_video(clip.rgb)), (
-        "only the codec changes it"
-    )
+    render = np.stack(list(read_video(clip.rgb))).astype(int)
+    assert np.abs(np.diff(render, axis=0)).max() <= 3, "only the codec changes the render"
     assert np.abs(np.diff(frames.astype(int), axis=0)).mean() < 0.6
 
 

@@ -17,5 +17,5 @@ def model_size(width: int, height: int, resolution: str) -> tuple[int, int]:
 
 
 def chunk_starts(frames: int, length: int, overlap: int) -> list[int]:
-    """First frames of the chunks of some length a clip is made in; each continues ``overlap`` frames of the one before."""
+    """First frames of the chunks a clip is made in; each continues ``overlap`` frames of the one before."""
     return [0, *range(length - overlap, frames - overlap, length - overlap)]
