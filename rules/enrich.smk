@@ -1,6 +1,10 @@
 # Enrich: every appearance variant of a clip in one job, so that a model is loaded once.
 
 
+from dataclasses import asdict
+
+from blueprint.enrich.requirements import repositories_needed
+
 ENGINE = config["enrich"]["engine"]
 # Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
 ENGINE_SOURCES = {
@@ -56,3 +60,20 @@ rule enrich:
         " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
         " --gpus {resources.gpu} --offload {resources.offload} --cosmos-root={resources.cosmos_root:q}"
         " --cache resources/embeddings > {log:q} 2>&1"
+
+
+# Before a GPU is paid for: `snakemake fetch_weights`.
+rule fetch_weights:
+    output:
+        fetched="resources/weights.json",
+    params:
+        repositories=as_json([asdict(repository) for repository in repositories_needed(config)]),
+    log:
+        "logs/fetch_weights.log",
+    conda:
+        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
+    message:
+        "Fetching the weights of the engine {ENGINE}"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/fetch_weights.py --repositories {params.repositories:q} --output {output.fetched:q}"
+        " > {log:q} 2>&1"

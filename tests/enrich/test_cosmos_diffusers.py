@@ -159,7 +159,7 @@ def test_rule_makes_aligned_clips_from_the_hubs_weights(project, hub, weights):
 
 
 def test_guardrails_that_are_wanted_and_absent_stop_the_job():
-    with pytest.raises(UserError, match="enrich.disable_guardrails is false.*Install cosmos_guardrail"):
+    with pytest.raises(UserError, match=r"enrich.disable_guardrails is false.*Install cosmos_guardrail"):
         engine.make_guardrails(disabled=False)
 
 

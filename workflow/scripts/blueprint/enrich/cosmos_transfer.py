@@ -57,7 +57,7 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
     for variant in variants:
         groups.setdefault(tuple(sorted(variant.controls)), []).append(variant)
     with held_gpus(options.gpus) as gpus:
-        needed_gb = vram_needed_gb(options.settings | {"engine": "cosmos-transfer2.5"}, *_size(clip))
+        needed_gb = vram_needed_gb({"engine": "cosmos-transfer2.5"}, *_size(clip))
         check = check_vram(needed_gb, gpus)
         if check.result == "fail":
             raise UserError(f"{check.evidence}. {check.remedy}")

@@ -14,6 +14,7 @@ from typing import Any
 
 from blueprint.checks import Check
 from blueprint.enrich.gpu import Gpu
+from blueprint.enrich.model_sizes import model_size
 from blueprint.enrich.variants import expand
 
 HUB = "https://huggingface.co"
@@ -113,9 +114,10 @@ def _computed(controls: dict[str, Any], key: str) -> bool:
 
 
 def _diffusers(enrich: dict[str, Any], controls: Sequence[dict[str, Any]]) -> list[tuple[str, str, tuple[str, ...]]]:
-    needed = [(TRANSFER, "diffusers/general", ("*",))]
-    for chosen in controls:
-        needed += [(TRANSFER, f"diffusers/controlnet/general/{DIFFUSERS_CONTROL[key]}", ("*",)) for key in chosen]
+    needed = [(TRANSFER, enrich["diffusers_revision"], ("*",))]
+    for key in (key for chosen in controls for key in chosen):
+        revision = enrich["diffusers_controlnet_revision"].replace("{control}", DIFFUSERS_CONTROL[key])
+        needed.append((TRANSFER, revision, ("*",)))
     if not enrich["disable_guardrails"]:
         patterns = ("blocklist/*", "face_blur_filter/Resnet50_Final.pth")
         needed.append(("nvidia/Cosmos-1.0-Guardrail", "main", patterns))
@@ -199,7 +201,8 @@ def vram_needed_gb(enrich: dict[str, Any], width: int, height: int) -> float:
         return 0.0
     if enrich["engine"] == "cosmos-transfer2.5":
         return NATIVE_GB
-    return diffusers_gb(width * height, offload=enrich["offload"] != "never")
+    model_width, model_height = model_size(width, height, enrich["resolution"])
+    return diffusers_gb(model_width * model_height, offload=enrich["offload"] != "never")
 
 
 def diffusers_gb(pixels: int, offload: bool) -> float:

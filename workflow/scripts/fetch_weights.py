@@ -1,0 +1,66 @@
+"""Fetch the weights that the enrichment needs into Hugging Face's cache, before a GPU is paid for.
+
+Access to every repository is checked first; what was fetched, at which commits, is written to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from blueprint import cli
+from blueprint.checks import print_table
+from blueprint.enrich.requirements import Repository, check_access
+from blueprint.errors import UserError
+from blueprint.files import write_json
+
+log = logging.getLogger("fetch_weights")
+
+
+def fetch(repositories: list[Repository], token: str | None) -> list[dict[str, Any]]:
+    """Download the files of some repositories; returns what was asked for and the commit it is.
+
+    Raises:
+        UserError: a repository may not be read, or its revision or the network is not there.
+    """
+    # Imported here: an engine without weights runs where there is no hub client.
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+
+    checks = check_access(repositories, token)
+    if any(check.result == "fail" for check in checks):
+        print_table(checks, "Access to the weights")
+        refused = "; ".join(
+            f"{check.name}: {check.evidence}. {check.remedy}" for check in checks if check.result == "fail"
+        )
+        raise UserError(refused)
+    fetched = []
+    for repository in repositories:
+        log.info("fetching %s at %s", repository.id, repository.revision)
+        try:
+            folder = snapshot_download(
+                repository.id, revision=repository.revision, allow_patterns=list(repository.files), token=token or False
+            )
+        except (OSError, ValueError, HTTPError) as error:
+            raise UserError(f"{repository.id} at {repository.revision} cannot be fetched: {error}") from error
+        fetched.append({"id": repository.id, "revision": repository.revision, "commit": Path(folder).name})
+    return fetched
+
+
+def main() -> None:
+    """Parse the command line and fetch."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--repositories", type=cli.json_argument, required=True, help="JSON list: id, revision, files, ..."
+    )
+    parser.add_argument("--output", type=Path, required=True, help="what was fetched")
+    args = parser.parse_args()
+    repositories = [Repository(**{**entry, "files": tuple(entry["files"])}) for entry in args.repositories]
+    write_json(args.output, fetch(repositories, os.environ.get("HF_TOKEN")) if repositories else [])
+
+
+if __name__ == "__main__":
+    cli.run(main)
