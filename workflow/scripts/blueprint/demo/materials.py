@@ -73,6 +73,20 @@ def wood(code: str, *, grain_m: float = 0.012, contrast: float = 0.35, gloss: fl
     return Material(colour, (grain_m, 0.07), edge_m=0.009, gloss=gloss)
 
 
+def boards(material: Material, pitch_m: float, gap_m: float) -> Material:
+    """Boards side by side along u, with dark gaps between them."""
+
+    def colour(u: np.ndarray, v: np.ndarray, key: int) -> np.ndarray:
+        board = np.floor(u / pitch_m).astype(np.int64)
+        tone = np.where(u - board * pitch_m < gap_m, 0.18, 0.85 + 0.25 * hashed(board, key))
+        return shade(material.colour(u, v, key), tone)
+
+    def cuts(length_u_m: float, length_v_m: float) -> tuple[list[float], list[float]]:
+        return [k * pitch_m + d for k in range(int(length_u_m / pitch_m) + 1) for d in (0.0, gap_m)], []
+
+    return replace(material, colour=colour, cuts_m=cuts)
+
+
 def stone(code: str, *, speck: float = 0.25, cell_m: float = 0.022, gloss: float = 0.3) -> Material:
     """Polished speckled stone."""
     base = rgb(code)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from blueprint.demo.materials import Material, cartons, concrete, corrugated, plain, rgb, sky, wood
+from blueprint.demo.materials import Material, boards, cartons, concrete, corrugated, plain, rgb, sky, wood
 from blueprint.demo.noise import hashed
 from blueprint.demo.room import Front, Room, wall_with_hole
 from blueprint.demo.surfaces import Vector, box
@@ -25,6 +25,7 @@ YELLOW = plain("#e8b51e", cell_m=0.05, gloss=0.3)
 RED = plain("#bb2a21", cell_m=0.03, gloss=0.3)
 WHITE = plain("#f0eee8", cell_m=0.04)
 PALLET = replace(wood("#b58f5e", grain_m=0.025, contrast=0.5, gloss=0.0), edge_m=0.02)
+DECK = boards(PALLET, 0.142, 0.03).turned()
 FILM = plain("#c7d3d8", cell_m=0.07, mottle=0.2, gloss=0.4)
 CARDBOARD = ("#b98d5a", "#a97c4c", "#c59c6b", "#9d7850")
 
@@ -174,7 +175,7 @@ def pallet(room: Room, front: Front, right: float, up: float, depth: float) -> N
     """A wooden pallet, 1.2 x 0.85 x 0.144 m."""
     for x in (0.0, 0.54, 1.08):
         slats(room, front, (right + x, up, depth), (right + x + 0.12, up + 0.11, depth + 0.85), PALLET, "nsew")
-    block(room, front, (right, up + 0.11, depth), (right + 1.2, up + 0.144, depth + 0.85), PALLET.turned(), "nsewtb")
+    block(room, front, (right, up + 0.11, depth), (right + 1.2, up + 0.144, depth + 0.85), DECK, "nsewtb")
     slats(room, front, (right, up, depth), (right + 1.2, up + 0.02, depth + 0.09), PALLET.turned(), "nsewt")
 
 
