@@ -51,7 +51,8 @@ def make_results(
     variants = {name: marked(frames) for name, frames in looks(count).items()}
     for clip in clips:
         make_clip(folder, clip, render, variants)
-    write_json(folder / "preflight.json", {"scene": {"sha256": "0" * 64}})
+    marker = {"found": {"gaussians": 1000, "format": "3DGS PLY"}, "scene": {"sha256": "0" * 64}}
+    write_json(folder / "preflight.json", marker)
     spec = {
         "facility": facility,
         "clips": list(clips),
@@ -79,7 +80,12 @@ def make_clip(folder: Path, clip: str, render: synthetic_room.Clip, variants: di
     for name, frames in variants.items():
         enriched[name] = folder / "enriched" / clip / f"{name}.mp4"
         write_video(enriched[name], frames, synthetic_room.FPS)
-        provenance = {"engine": "photometric", "variant": {"name": name}, "run": {"seconds": 1.5, "gpu": None}}
+        provenance = {
+            "engine": "photometric",
+            "model": {"name": "photometric"},
+            "variant": {"name": name},
+            "run": {"seconds": 1.5},
+        }
         write_json(enriched[name].with_suffix(".json"), provenance)
         scores[name] = {**score(files, enriched[name], NAMES, "cpu"), "run": {"seconds": 0.5, "device": "cpu"}}
         write_json(folder / "metrics" / clip / f"{name}.json", scores[name])

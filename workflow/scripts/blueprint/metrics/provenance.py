@@ -44,7 +44,7 @@ def provenance_of(folder: Path, clips: Iterable[str], variants: Iterable[str]) -
         {
             "enrich_s": round(sum(run.get("seconds") or 0 for run in runs), 3),
             "metrics_s": round(metrics_s, 3),
-            "gpus": sorted({run["gpu"] for run in runs if run.get("gpu")}),
+            "gpus": sorted({gpu for run in runs for gpu in run.get("gpus", [])}),
             "vram_peak_gb": max(peaks, default=None),
             "git_commit": git_commit(),
         },

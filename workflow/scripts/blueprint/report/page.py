@@ -228,14 +228,23 @@ def _with_shares(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _provenance(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Where a facility's results come from, as labels and values."""
     origin, run = summary["provenance"], summary["run"]
-    engines = sorted({entry["engine"] for entry in origin["variants"].values()})
+    engines = {entry["engine"] for entry in origin["variants"].values()}
+    models = {_words(entry["model"]) for entry in origin["variants"].values() if "model" in entry}
+    found, scene = origin["preflight"]["found"], origin["preflight"]["scene"]
     lines = [
-        ("Engine", ", ".join(engines)),
+        ("Scene", f"{found['gaussians']:,} Gaussians, {found['format']}, SHA-256 {scene['sha256']}"),
+        ("Engine", ", ".join(sorted(engines))),
+        ("Model", "; ".join(sorted(models))),
         ("GPU", ", ".join(run["gpus"]) or "none"),
-        ("Enrichment", duration(run["enrich_s"])),
-        ("Scoring", duration(run["metrics_s"])),
+        ("Time of enrichment", duration(run["enrich_s"])),
+        ("Time of scoring", duration(run["metrics_s"])),
         ("Workflow commit", run["git_commit"] or "not a git checkout"),
-        ("Configuration", origin["configuration_digest"]),
-        *((f"Lock of {name}", digest) for name, digest in origin["environment_digests"].items()),
+        ("Configuration", f"SHA-256 {origin['configuration_digest']}"),
     ]
+    lines += [(name, f"SHA-256 {digest}") for name, digest in origin["environment_digests"].items()]
     return lines
+
+
+def _words(model: dict[str, Any]) -> str:
+    """What identifies a model: its name, repository, revision; not the settings of a look."""
+    return " ".join(str(model[key]) for key in ("name", "repository", "revision", "commit") if key in model)

@@ -33,7 +33,7 @@
       margin: { l: 44, r: 8, t: 6, b: 34 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 12, color: colour("muted") }, hovermode: "closest",
       shapes: lines, xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis },
-      showlegend: Boolean(extra.legend), legend: { orientation: "h", y: -0.18 }, autosize: true,
+      showlegend: Boolean(extra.legend), legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, autosize: true,
     };
   }
   const OPTIONS = { displayModeBar: false, responsive: true };
@@ -158,7 +158,7 @@
         const shape = { type: "line", yref: "paper", y0: 0, y1: 1, x0: this.frame, x1: this.frame, line: { color: colour("ink"), width: 1 } };
         const made = layout(name, extra);
         made.shapes.push(shape);
-        plotly().react(place, traces, { ...made, margin: { l: 50, r: 8, t: 8, b: 60 } }, OPTIONS);
+        plotly().react(place, traces, { ...made, margin: { l: 50, r: 8, t: 8, b: 40 } }, OPTIONS);
         this.cursor = made.shapes.length - 1;
       };
       this.moveCursor = () => {
