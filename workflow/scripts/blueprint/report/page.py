@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from blueprint import files
 from blueprint.metrics.provenance import cost, stage_times
-from blueprint.metrics.verdicts import ORDER
+from blueprint.metrics.verdicts import ORDER, judge
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_TO_LOOK_AT = 8
@@ -201,7 +201,19 @@ def _payloads(
             scores[variant] = {name: [value and float(f"{value:.4g}") for value in frames[name]] for name in names}
         video = (folder / "previews" / f"{clip['name']}.mp4").read_bytes()
         del preview["poster"]
+        preview["worst"] = _worth_a_picture(preview["worst"], summaries[0]["thresholds"])
         yield {"data": _inert({**preview, "scores": scores}), "video": Markup(base64.b64encode(video).decode())}
+
+
+def _worth_a_picture(worst: list[dict[str, Any]], thresholds: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worst frames that fall short of a threshold, and one frame of each variant that has none such."""
+    for entry in worst:
+        verdicts = {name: judge(name, value, thresholds.get(name, {})) for name, value in entry["scores"].items()}
+        entry |= {"verdicts": verdicts, "severity": max(map(_severity, verdicts.values()))}
+    short = [entry for entry in worst if entry["severity"] > _severity("pass")]
+    chosen = {entry["variant"]: entry for entry in reversed(worst)}
+    rest = [entry for variant, entry in chosen.items() if all(other["variant"] != variant for other in short)]
+    return sorted(short, key=lambda entry: -entry["severity"]) + rest[::-1]
 
 
 def _shared(summaries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from blueprint.metrics import geometry
 from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.verdicts import worst_frame
 
-CRF = 26
-POSTER_QUALITY = 70
-PICTURE_QUALITY = 80
+CRF = 30
+PICTURE_QUALITY = 60
+"""WebP's, 0-100."""
 AGREED, LOST, INVENTED = (235, 235, 235), (245, 130, 32), (64, 150, 255)
 """Colours (RGB) of edges in both frames, only in the render, only in the variant; distinct without red and green."""
 
@@ -43,8 +43,8 @@ def make_preview(
 
     Returns:
         What the page needs beside the video: ``columns`` and ``tile`` (width, height in pixels) of the mosaic, filled
-        row by row with render, depth, variants; ``fps``, ``frames``; ``poster``, a JPEG of the render's middle frame
-        as base64; ``worst``: pictures of the worst frames.
+        row by row with render, depth, variants; ``fps``, ``frames``; ``poster``, a WebP picture of the render's middle
+        frame in base64; ``worst``: pictures of the worst frames.
 
     Raises:
         UserError: a clip cannot be read, or they differ in length.
@@ -63,7 +63,7 @@ def make_preview(
                 if any(entry["variant"] == name and entry["frame"] == index for entry in wanted):
                     pictures[name, index] = _picture(frames[0], frame, tile)
             if index == info.frames // 2:
-                posters.append(_jpeg(_resized(frames[0], tile), POSTER_QUALITY))
+                posters.append(_webp(_resized(frames[0], tile)))
             mosaic = np.zeros((rows * tile[1], columns * tile[0], 3), np.uint8)
             for place, frame in enumerate(frames):
                 top, left = place // columns * tile[1], place % columns * tile[0]
@@ -119,9 +119,9 @@ def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _picture(render: np.ndarray, variant: np.ndarray, tile: tuple[int, int]) -> dict[str, str]:
-    """Render, variant and their edges as JPEGs in base64."""
+    """Render, variant and their edges as WebP in base64."""
     views = {"render": render, "picture": variant, "edges": edge_overlay(variant, render)}
-    return {name: _jpeg(_resized(view, tile), PICTURE_QUALITY) for name, view in views.items()}
+    return {name: _webp(_resized(view, tile)) for name, view in views.items()}
 
 
 def edge_overlay(variant: np.ndarray, render: np.ndarray) -> np.ndarray:
@@ -135,6 +135,7 @@ def edge_overlay(variant: np.ndarray, render: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _jpeg(picture: np.ndarray, quality: int) -> str:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+def _webp(picture: np.ndarray) -> str:
+    options = [cv2.IMWRITE_WEBP_QUALITY, PICTURE_QUALITY]
+    _, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     return base64.b64encode(data.tobytes()).decode()

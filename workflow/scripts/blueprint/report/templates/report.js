@@ -179,20 +179,11 @@
     }
 
     showWorst(place) {
-      const beyond = (name, value) => ["fail", "warn"].find(verdict => {
-        const limit = (shared.thresholds[name] || {})[verdict];
-        return limit !== undefined && (shared.metrics[name].better === "higher" ? value < limit : value > limit);
-      });
-      const judged = this.data.worst.map(entry => ({ ...entry, beyond: Object.entries(entry.scores).map(score => beyond(...score)) }));
-      const seen = new Set();
-      const pictured = judged.filter(entry => entry.beyond.some(Boolean) || !judged.some(other => other.variant === entry.variant && other.beyond.some(Boolean)) && !seen.has(entry.variant) && seen.add(entry.variant));
-      const severity = entry => (entry.beyond.includes("fail") ? 0 : entry.beyond.includes("warn") ? 1 : 2);
-      pictured.sort((a, b) => severity(a) - severity(b));
-      place.append(...pictured.map(entry => {
+      place.append(...this.data.worst.map(entry => {
         const go = element("button", { className: "triple", title: "Go to this frame" },
-          ...["render", "picture", "edges"].map(view => element("img", { src: `data:image/jpeg;base64,${entry[view]}`, alt: { render: "render", picture: entry.variant, edges: "edges in both, lost and invented" }[view] })));
+          ...["render", "picture", "edges"].map(view => element("img", { src: `data:image/webp;base64,${entry[view]}`, alt: { render: "render", picture: entry.variant, edges: "edges in both, lost and invented" }[view] })));
         go.addEventListener("click", () => { this.video.pause(); this.seek(entry.frame); this.button.scrollIntoView({ block: "center" }); });
-        const scores = Object.entries(entry.scores).map(([name, value], index) => element("span", { className: `chip ${entry.beyond[index] || "none"}`, textContent: `${shared.metrics[name].title} ${shown(value, name)}` }));
+        const scores = Object.entries(entry.scores).map(([name, value]) => element("span", { className: `chip ${entry.verdicts[name] || "none"}`, textContent: `${shared.metrics[name].title} ${shown(value, name)}` }));
         return element("figure", {}, go, element("figcaption", {}, element("b", { textContent: entry.variant }), element("span", { textContent: `frame ${entry.frame}` }), ...scores));
       }));
     }
@@ -216,29 +207,31 @@
   }
 
   const clips = new Map();
-  const hydrate = details => { if (!clips.has(details)) clips.set(details, new Clip(details)); };
-  const openTarget = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target && target.matches("details.clip")) { target.open = true; target.scrollIntoView(); }
+  function hydrate(details) {
+    const next = Number(details.dataset.clip) + 1;
+    if (clips.has(details)) return;
+    if (document.readyState === "loading" && !$(`#data-${next}`)) // a large page is still coming in
+      document.addEventListener("DOMContentLoaded", () => hydrate(details), { once: true });
+    else clips.set(details, new Clip(details));
+  }
+  const clipAt = hash => {
+    const target = hash && document.getElementById(decodeURIComponent(hash.slice(1)));
+    return target && target.matches("details.clip") ? target : null;
   };
-  addEventListener("hashchange", openTarget);
+  const details = all("details.clip");
+  details.forEach(each => each.addEventListener("toggle", () => {
+    if (each.open) hydrate(each);
+    else clips.get(each)?.video.pause();
+  }));
   document.addEventListener("click", event => {
-    const link = event.target.closest('a[href^="#"]');
-    const target = link && document.getElementById(decodeURIComponent(link.hash.slice(1)));
-    if (target && target.matches("details.clip")) target.open = true;
+    const link = event.target.closest('a[href^="#"]'), target = link && clipAt(link.hash);
+    if (target) target.open = true;
   });
-  addEventListener("beforeprint", () => all('details.clip[data-verdict="fail"], details.clip[data-verdict="warn"]').forEach(details => { hydrate(details); details.open = true; }));
+  addEventListener("beforeprint", () => details.filter(each => ["fail", "warn"].includes(each.dataset.verdict)).forEach(each => { hydrate(each); each.open = true; }));
 
-  document.addEventListener("DOMContentLoaded", () => {
-    all(".plot").forEach(place => watcher.observe(place));
-    const details = all("details.clip");
-    details.forEach(each => each.addEventListener("toggle", () => {
-      if (each.open) hydrate(each);
-      else clips.get(each)?.video.pause();
-    }));
-    openTarget();
-    const first = details.find(each => each.dataset.verdict === "fail") || details.find(each => each.dataset.verdict === "warn") || details[0];
-    if (!details.some(each => each.open)) first.open = true;
-    document.documentElement.dataset.ready = "yes";
-  });
+  all(".plot").forEach(place => watcher.observe(place));
+  const first = clipAt(location.hash) || ["fail", "warn", "pass", ""].map(verdict => details.find(each => each.dataset.verdict === verdict)).find(Boolean);
+  first.open = true;
+  document.documentElement.dataset.ready = "yes";
+  performance.mark("ready");
 })();
