@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+CONFIG ?= config/config.yaml
+CLOUD ?= profiles/vast/cloud.yaml
 SNAKEMAKE := $(BIN)/snakemake
 SOURCES := workflow tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format dag config-docs constraints clean
+.PHONY: help demo test test-slow audit lint format dag config-docs constraints clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,6 +29,9 @@ test: $(VENV)/.ready  ## run the tests
 
 test-slow: $(VENV)/.ready  ## run the long tests too
 	$(BIN)/pytest -n auto --dist loadfile -m "not gpu"
+
+audit: $(VENV)/.ready  ## find what would fail on a rented machine, for free (CONFIG=my.yaml CLOUD=profiles/vast/cloud.yaml)
+	$(BIN)/python workflow/scripts/audit.py --configfile $(CONFIG) --cloud $(CLOUD)
 
 lint: $(VENV)/.ready  ## check style: ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check $(SOURCES)

@@ -18,6 +18,7 @@ include: "rules/render.smk"
 include: "rules/enrich.smk"
 include: "rules/metrics.smk"
 include: "rules/report.smk"
+include: "rules/audit.smk"
 
 
 rule all:

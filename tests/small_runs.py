@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gsply
-import numpy as np
+from blueprint.demo import gaussians
+from splats import random_splat
 
 
 def small_config(**changes: Any) -> dict[str, Any]:
@@ -30,9 +30,7 @@ def small_config(**changes: Any) -> dict[str, Any]:
     }
 
 
-def write_splat(path: Path, count: int = 8) -> None:
-    """Write a few Gaussians as a 3DGS PLY."""
+def write_splat(path: Path, count: int = 200) -> None:
+    """Write a few random Gaussians as a 3DGS PLY."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    positions = np.random.default_rng(0).uniform(-1, 1, (count, 3)).astype(np.float32)
-    quats = np.tile(np.float32([1, 0, 0, 0]), (count, 1))
-    gsply.plywrite(path, positions, np.full_like(positions, -4), quats, np.zeros(count, np.float32), positions)
+    gaussians.write(random_splat(count), path)

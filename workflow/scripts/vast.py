@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blueprint import cli
+from blueprint.audit import run as audit
 from blueprint.cloud import launch as launching
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud import sync, vast
@@ -32,6 +33,9 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
     launching.refuse_untracked(root, configfile, settings.source)
     source = launching.source_of(root, arguments.remote, arguments.repository)
     launching.refuse_unreachable(source, settings.git_token)
+    if not arguments.without_audit:
+        subject = audit.Subject(root, (Path(configfile),), root, Path(settings.source))
+        audit.require_green_audit(subject, root / "results" / "audit.json")
     scenes = launching.scenes_to_upload(root, config)
     refuse_second(settings)
     offers = vast.find_offers(settings)
@@ -170,6 +174,7 @@ def main() -> None:
     command.add_argument(
         "--with-account-key", action="store_true", help="send VAST_API_KEY too, should a container's own key not do"
     )
+    command.add_argument("--without-audit", action="store_true", help="launch without a fresh, green `make audit`")
     command.add_argument("--dry-run", "-n", action="store_true", help="look for offers, rent nothing")
     command.set_defaults(run=launch)
 

@@ -10,7 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-COLOUR = {"ok": "green", "fail": "red", "skip": "yellow"}
+COLOUR = {"ok": "green", "fail": "red", "skip": "dim", "unknown": "yellow"}
+
+LOG_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Check:
     """One line of a table of checks."""
 
     name: str
-    result: Literal["ok", "fail", "skip"]
+    result: Literal["ok", "fail", "skip", "unknown"]
+    """``skip``: does not apply here; ``unknown``: could not be made, since a service cannot be reached."""
     evidence: str
     """What was found (never a secret)."""
     remedy: str = ""
@@ -37,4 +40,8 @@ def print_table(checks: Iterable[Check], title: str, console: Console | None = N
     for check in checks:
         style = COLOUR[check.result]
         table.add_row(check.name, f"[{style}]{check.result}[/{style}]", check.evidence, check.remedy)
-    (console or Console(stderr=True)).print(table)
+    if console is None:
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            console.width = LOG_WIDTH
+    console.print(table)

@@ -30,7 +30,7 @@ class VastDetector(RegexBasedDetector):
     """API keys: 64 hexadecimal digits, on a line that speaks of Vast (a bare SHA-256 looks the same)."""
 
     secret_type = "Vast.ai API Key"
-    denylist = (re.compile(r"(?i:vast)[^\n]{0,80}?(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])"),)
+    denylist = (re.compile(r"(?i:vast)[^\n]{0,80}?(?<![0-9a-f])(?<!sha256:)([0-9a-f]{64})(?![0-9a-f])"),)
 
 
 class GoogleDetector(RegexBasedDetector):

@@ -61,21 +61,25 @@ def run(settings: CloudSettings | None, config: Mapping[str, Any], root: Path) -
     """
     checks: list[Callable[[], list[Check]]] = [
         _guarded("GPU", "Start the run where `nvidia-smi` works.", partial(_gpus, config)),
-        _guarded("disk", "Free space, or rent a larger disk (vast.disk_gb).", partial(_disk, config, root)),
+        _guarded("disk", "Free space, or rent a larger disk (vast.disk_gb).", partial(disk, config, root)),
         _guarded(
             "RAM", "Rent a machine with more memory, or end what uses it.", partial(_memory, config["enrich"]["engine"])
         ),
-        _guarded("Hugging Face", f"Set HF_TOKEN (see {EXAMPLE_ENV}).", partial(_hugging_face, config, settings)),
+        _guarded("Hugging Face", f"Set HF_TOKEN (see {EXAMPLE_ENV}).", partial(hugging_face, config, settings)),
     ]
     if settings is not None:
         quick = replace(
             settings, machine={**settings.machine, "patience_s": min(settings.machine["patience_s"], CHECK_PATIENCE_S)}
         )
         checks += [
-            _guarded("B2", f"Correct bucket, prefix or key ({settings.source}, {EXAMPLE_ENV}).", partial(_b2, quick)),
+            _guarded(
+                "B2",
+                f"Correct bucket, prefix or key ({settings.source}, {EXAMPLE_ENV}).",
+                partial(bucket_access, quick),
+            ),
             _guarded("Vast", f"Set VAST_API_KEY (see {EXAMPLE_ENV}).", partial(_vast, quick)),
             _guarded("hourly rate", f"Set rate_usd_per_h in {settings.source}.", partial(_rate, quick)),
-            _guarded("shutdown", f"Set shutdown in {settings.source} to stop or destroy.", partial(_shutdown, quick)),
+            _guarded("shutdown", f"Set shutdown in {settings.source} to stop or destroy.", partial(shutdown, quick)),
         ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return [check for found in pool.map(lambda check: check(), checks) for check in found]
@@ -168,7 +172,7 @@ def _cached_gb(config: Mapping[str, Any]) -> float:
         return 0.0
 
 
-def _disk(config: Mapping[str, Any], root: Path) -> list[Check]:
+def disk(config: Mapping[str, Any], root: Path) -> list[Check]:
     needed_gb = disk_needed_gb(config, root)
     place = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
     free_gb = psutil.disk_usage(str(place)).free / GB
@@ -187,7 +191,7 @@ def _memory(engine: str) -> list[Check]:
     return [Check("RAM", "ok", f"{free_gb:.1f} GB available, {engine} needs {needed_gb:.1f} GB")]
 
 
-def _hugging_face(config: Mapping[str, Any], settings: CloudSettings | None) -> list[Check]:
+def hugging_face(config: Mapping[str, Any], settings: CloudSettings | None) -> list[Check]:
     repositories = requirements.repositories_needed(config)
     if not repositories:
         return [Check("Hugging Face", "skip", f"engine {config['enrich']['engine']} needs no model", "Nothing to do.")]
@@ -195,7 +199,7 @@ def _hugging_face(config: Mapping[str, Any], settings: CloudSettings | None) -> 
     return requirements.check_access(repositories, token)
 
 
-def _b2(settings: CloudSettings) -> list[Check]:
+def bucket_access(settings: CloudSettings) -> list[Check]:
     bucket = sync.Bucket(settings, Path.cwd())
     # Outside the folders that are synced, so that no machine ever restores it. Hidden afterwards, which needs no right
     # to delete.
@@ -234,7 +238,7 @@ def _rate(settings: CloudSettings) -> list[Check]:
     return [Check("hourly rate", "ok", f"{rate:.3f} USD/h: {settings.max_cost_usd:g} USD last {hours:.1f} h")]
 
 
-def _shutdown(settings: CloudSettings) -> list[Check]:
+def shutdown(settings: CloudSettings) -> list[Check]:
     if problem := placeholder_problem(settings.shutdown):
         raise UserError(problem)
     return [Check("shutdown", "ok", settings.shutdown)]

@@ -1,0 +1,400 @@
+"""The audit: green on a sound checkout, exactly one check red when one thing is wrong, and nothing changed by it."""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import yaml
+
+import loopback_hub
+from blueprint import config as configuration
+from blueprint.audit import code, run
+from blueprint.enrich import requirements
+from blueprint.errors import UserError
+from loopback_b2 import READ_WRITE, LoopbackB2
+from loopback_vast import LoopbackVast
+from small_runs import small_config, write_splat
+from workflow_runs import REPOSITORY, clean_environment
+
+SECRETS = {"VAST_API_KEY": "canary-vast-key", "HF_TOKEN": "canary-hf-token"}
+
+
+def git(folder, *arguments):
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def cosmos_config():
+    """A production configuration that passes: one scan, Cosmos, two variants."""
+    config = small_config(
+        facilities=[{"name": "kitchen", "scene": "scans/kitchen.ply", "description": "a kitchen"}],
+        enrich={
+            "engine": "cosmos-transfer2.5",
+            "variants": [{"name": "dawn", "prompt": "at dawn"}, {"name": "night", "prompt": "at night"}],
+        },
+    )
+    config["render"] |= {"width": 1280, "height": 720, "frames": 93}
+    return config
+
+
+@pytest.fixture(scope="module")
+def b2():
+    with LoopbackB2() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with loopback_hub.running(loopback_hub.Hub()) as service:
+        for repository in requirements.repositories_needed(configuration.complete(cosmos_config(), "mine.yaml")):
+            service.revisions[repository.id] = {}
+        yield service
+
+
+@pytest.fixture(scope="module")
+def sound_checkout(tmp_path_factory):
+    """A pushed clone of this repository with a scan and a configuration of its own."""
+    folder = tmp_path_factory.mktemp("sound")
+    git(folder, "clone", "--depth", "1", f"file://{REPOSITORY}", "checkout")
+    checkout = folder / "checkout"
+    (checkout / "mine.yaml").write_text(yaml.safe_dump(cosmos_config()))
+    with (checkout / ".gitignore").open("a") as ignore:
+        ignore.write("/scans/\n/cloud.yaml\n")
+    write_splat(checkout / "scans" / "kitchen.ply", 200)
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-m", "mine")
+    git(folder, "clone", "--bare", "checkout", "remote.git")
+    git(checkout, "remote", "set-url", "origin", str(folder / "remote.git"))
+    git(checkout, "fetch", "origin")
+    return checkout
+
+
+class Operator:
+    """Someone about to launch: a checkout, cloud settings, services that answer."""
+
+    def __init__(self, checkout, b2):
+        self.checkout = checkout
+        self.settings = {"bucket": b2.bucket, "endpoint": b2.endpoint, "vast": {"min_vram_gb": 80}}
+        self.write()
+
+    def write(self, **changes):
+        """Write cloud.yaml; ``vast`` is merged."""
+        vast = {**self.settings["vast"], **changes.pop("vast", {})}
+        self.settings = {**self.settings, **changes, "vast": vast}
+        (self.checkout / "cloud.yaml").write_text(yaml.safe_dump(self.settings))
+
+    def reconfigure(self, change):
+        """Change the configuration, and push it."""
+        config = yaml.safe_load((self.checkout / "mine.yaml").read_text())
+        change(config)
+        (self.checkout / "mine.yaml").write_text(yaml.safe_dump(config))
+        self.push()
+
+    def push(self):
+        git(self.checkout, "add", "-A")
+        git(self.checkout, "commit", "-m", "change")
+        git(self.checkout, "push", "origin", "HEAD")
+
+    @property
+    def subject(self):
+        return run.Subject(self.checkout, (Path("mine.yaml"),), self.checkout, self.checkout / "cloud.yaml")
+
+    def red(self):
+        """Names of the checks that are not green."""
+        return {check.name for check in run.run(self.subject) if check.result not in ("ok", "skip")}
+
+
+@pytest.fixture
+def operator(sound_checkout, tmp_path, b2, hub, monkeypatch):
+    checkout = tmp_path / "checkout"
+    shutil.copytree(sound_checkout, checkout, symlinks=True)
+    shutil.copytree(sound_checkout.parent / "remote.git", tmp_path / "remote.git")
+    git(checkout, "remote", "set-url", "origin", str(tmp_path / "remote.git"))
+    hub.refusals.clear()
+    for name in [name for name in os.environ if name not in clean_environment()]:
+        monkeypatch.delenv(name)
+    for name, value in {**SECRETS, **b2.environment(), "HF_ENDPOINT": hub.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.chdir(checkout)
+    with LoopbackVast() as service:
+        monkeypatch.setenv("VAST_URL", service.url)
+        yield Operator(checkout, b2)
+
+
+@pytest.fixture
+def few_linters(monkeypatch):
+    """Leave the linters out where what is broken is not code: they take most of the time."""
+
+    def keep(*names):
+        monkeypatch.setattr(code, "LINTERS", {name: code.LINTERS[name] for name in names})
+
+    return keep
+
+
+def break_configuration(operator):
+    operator.reconfigure(lambda config: config.update(redner={}))
+
+
+def break_scene(operator):
+    (operator.checkout / "scans" / "kitchen.ply").write_bytes(
+        (operator.checkout / "scans" / "kitchen.ply").read_bytes()[:900]
+    )
+
+
+def break_disk(operator):
+    operator.write(vast={"disk_gb": 50})
+
+
+def break_budget(operator):
+    operator.write(max_cost_usd=0.01)
+
+
+def break_vram(operator):
+    operator.write(vast={"min_vram_gb": 24})
+
+
+def break_environment(operator):
+    path = operator.checkout / "envs" / "metrics.in.yaml"
+    path.write_text(path.read_text().replace("piq==0.8.0", "piq==0.7.0"))
+    operator.push()
+
+
+def break_git(operator):
+    (operator.checkout / "notes.txt").write_text("to do\n")
+
+
+def forget_to_push(operator):
+    (operator.checkout / "notes.txt").write_text("done\n")
+    git(operator.checkout, "add", "-A")
+    git(operator.checkout, "commit", "-m", "not pushed")
+
+
+def break_secrets(operator):
+    (operator.checkout / "notes.txt").write_text("hf" + "_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"[:34] + "\n")
+    operator.push()
+
+
+def break_runtime_env(operator):
+    file = operator.checkout / "config" / "runtime.env"
+    file.write_text("HF_TOKEN=" + "hf" + "_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"[:34] + "\n")
+    file.chmod(0o644)
+
+
+def break_shutdown(operator):
+    operator.write(shutdown="echo stop")
+
+
+BREAKAGES = {
+    "configuration": (break_configuration, {"configuration"}),
+    "scenes": (break_scene, {"scenes", "DAG"}),  # a scene that is no splat is refused when jobs are planned, too
+    "disk": (break_disk, {"disk"}),
+    "time and cost": (break_budget, {"time and cost"}),
+    "VRAM": (break_vram, {"VRAM"}),
+    "environments": (break_environment, {"environments"}),
+    "git, uncommitted": (break_git, {"git state"}),
+    "git, unpushed": (forget_to_push, {"git state"}),
+    "secrets": (break_secrets, {"secret scan"}),
+    "runtime.env": (break_runtime_env, {"runtime secrets"}),
+    "shutdown": (break_shutdown, {"shutdown"}),
+}
+
+
+def test_a_sound_checkout_is_green(operator):
+    """Linters and quick tests included."""
+    checks = run.run(operator.subject)
+    assert [check for check in checks if check.result not in ("ok", "skip")] == []
+    assert {"ruff check", "snakefmt", "snakemake lint", "quick tests"} <= {check.name for check in checks}
+
+
+@pytest.mark.parametrize("case", BREAKAGES)
+def test_exactly_what_is_broken_goes_red(operator, few_linters, case):
+    few_linters()
+    breakage, expected = BREAKAGES[case]
+    breakage(operator)
+    assert operator.red() == expected
+
+
+def test_a_dag_that_cannot_be_built_goes_red(operator, few_linters):
+    few_linters()
+    with (operator.checkout / "rules" / "report.smk").open("a") as rules:
+        rules.write("rule half_written\n")
+    operator.push()
+    assert operator.red() == {"DAG"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "text"),
+    [
+        ("ruff check", "workflow/scripts/odd.py", "import os\n"),
+        ("ruff format", "workflow/scripts/odd.py", "x = {  'a':1 }\n"),
+        ("snakefmt", "rules/odd.smk", "rule  odd:\n  output: 'odd'\n"),
+        ("quick tests", "tests/config/test_odd.py", "def test_odd():\n    assert 1 > 2\n"),
+        ("snakemake lint", "rules/report.smk", None),
+    ],
+)
+def test_unclean_code_goes_red(operator, few_linters, name, path, text):
+    few_linters(name)
+    file = operator.checkout / path
+    if text is None:
+        text = (
+            file.read_text() + '\n\nrule odd:\n    output:\n        "odd.txt",\n    shell:\n        "touch {output}"\n'
+        )
+    file.write_text(text)
+    operator.push()
+    assert operator.red() == {name}
+
+
+def test_a_gated_repository_goes_red_alone(operator, few_linters, hub):
+    few_linters()
+    hub.refusals["nvidia/Cosmos-Reason1-7B"] = "gated"
+    assert operator.red() == {"Hugging Face: nvidia/Cosmos-Reason1-7B"}
+    assert not hub.asked_for("Cosmos-Guardrail1")
+
+
+def test_a_key_that_may_not_write_goes_red_alone(operator, few_linters, b2, monkeypatch):
+    few_linters()
+    key = b2.create_key([capability for capability in READ_WRITE if capability != "writeFiles"])
+    for name, value in zip(("B2_APPLICATION_KEY_ID", "B2_APPLICATION_KEY"), key, strict=True):
+        monkeypatch.setenv(name, value)
+    assert operator.red() == {"bucket"}
+
+
+def test_a_wrong_vast_key_goes_red_alone(operator, few_linters, monkeypatch):
+    few_linters()
+    monkeypatch.setenv("VAST_API_KEY", "another-key")
+    assert operator.red() == {"Vast"}
+
+
+def test_a_missing_tool_is_a_failed_check_with_the_command_to_install_it(operator, few_linters, monkeypatch):
+    few_linters("ruff check", "ruff format")
+    monkeypatch.setattr(
+        code, "find_tool", lambda name: None if name == "ruff" else shutil.which(name) or sys.executable
+    )
+    checks = {check.name: check for check in run.run(operator.subject)}
+    assert checks["ruff check"].result == "fail"
+    assert "ruff is not installed" in checks["ruff check"].evidence
+    assert "make" in checks["ruff check"].remedy
+
+
+def test_without_network_it_says_what_it_could_not_check(operator, few_linters, monkeypatch):
+    few_linters()
+    operator.write(endpoint="http://127.0.0.1:9")
+    monkeypatch.setenv("VAST_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    checks = run.run(operator.subject)
+    assert {check.name for check in checks if check.result == "unknown"} == {"bucket", "Vast", "Hugging Face"}
+    assert not [check for check in checks if check.result == "fail"]
+
+
+def fingerprint(folder):
+    """Digest of every file's path, bytes and mode below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            digest.update(f"{path.relative_to(folder)} {path.stat().st_mode}".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def audit_program(operator, *, path=None):
+    return subprocess.run(
+        [sys.executable, "workflow/scripts/audit.py", "--configfile", "mine.yaml", "--cloud", "cloud.yaml"],
+        cwd=operator.checkout,
+        env={**os.environ, **({"PATH": path} if path else {})},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("tools", ["present", "missing"])
+def test_it_changes_nothing(operator, tools, tmp_path):
+    """The environment it runs in, and the checkout but for results, are the same to the byte afterwards."""
+    packages = Path(yaml.__file__).parents[1]
+    watched = [packages / "piq", packages / "snakemake", packages / "ruff", packages / "detect_secrets"]
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    for name in ("pip", "pip3", "uv", "conda", "mamba"):
+        (stubs / name).write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/installed.txt\nexit 1\n')
+        (stubs / name).chmod(0o755)
+    path = f"{stubs}:/usr/bin:/bin" if tools == "missing" else f"{stubs}:{os.environ['PATH']}"
+    freeze = [sys.executable, "-m", "pip", "--disable-pip-version-check", "list", "--format", "freeze"]
+    before = [*map(fingerprint, watched), fingerprint(operator.checkout), subprocess.check_output(freeze)]
+    listing = sorted(packages.iterdir())
+    finished = audit_program(operator, path=path)
+    assert finished.returncode == 0, finished.stderr
+    recorded = json.loads((operator.checkout / "results" / "audit.json").read_text())
+    assert recorded["passed"] is True
+    shutil.rmtree(operator.checkout / "results")
+    shutil.rmtree(operator.checkout / ".snakemake", ignore_errors=True)  # Snakemake's own log of the dry run
+    after = [*map(fingerprint, watched), fingerprint(operator.checkout), subprocess.check_output(freeze)]
+    assert after == before
+    assert sorted(packages.iterdir()) == listing
+    assert not (tmp_path / "installed.txt").exists(), "no installer was called"
+
+
+def test_secrets_appear_neither_in_the_table_nor_in_the_record(operator):
+    finished = audit_program(operator)
+    record = (operator.checkout / "results" / "audit.json").read_text()
+    for secret in [*SECRETS.values(), os.environ["B2_APPLICATION_KEY"]]:
+        assert secret not in finished.stdout + finished.stderr + record
+
+
+def green_record(operator):
+    checks = [check for check in run.run(operator.subject) if check.name in ("git state", "shutdown")]
+    record = operator.checkout / "results" / "audit.json"
+    run.record(operator.subject, checks, record)
+    return record
+
+
+def test_launch_needs_a_fresh_green_audit_of_the_same_commit_and_configuration(operator, few_linters):
+    few_linters()
+    record = operator.checkout / "results" / "audit.json"
+    with pytest.raises(UserError, match="there is no audit"):
+        run.require_green_audit(operator.subject, record)
+    green_record(operator)
+    run.require_green_audit(operator.subject, record)
+
+    old = json.loads(record.read_text())
+    old["run"]["made_at_s"] = time.time() - 2 * run.FRESH_S
+    record.write_text(json.dumps(old))
+    with pytest.raises(UserError, match="48 hours old"):
+        run.require_green_audit(operator.subject, record)
+
+    green_record(operator)
+    operator.write(max_cost_usd=7)
+    with pytest.raises(UserError, match="another configuration"):
+        run.require_green_audit(operator.subject, record)
+
+    green_record(operator)
+    (operator.checkout / "notes.txt").write_text("done\n")
+    operator.push()
+    with pytest.raises(UserError, match="not of the present one"):
+        run.require_green_audit(operator.subject, record)
+
+    operator.write(shutdown="true")
+    green_record(operator)
+    with pytest.raises(UserError, match=r"not green \(shutdown\)"):
+        run.require_green_audit(operator.subject, record)
+
+
+def test_runtime_secrets_must_be_ignored_by_git(operator):
+    ignore = operator.checkout / ".gitignore"
+    ignore.write_text(ignore.read_text().replace("/config/runtime.env\n", ""))
+    check = code.check_runtime_env(operator.checkout)
+    assert check.result == "fail"
+    assert "does not ignore" in check.evidence
+
+
+def test_a_private_runtime_secrets_file_is_fine(operator):
+    file = operator.checkout / "config" / "runtime.env"
+    file.write_text("")
+    file.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    assert code.check_runtime_env(operator.checkout).result == "ok"

@@ -1,0 +1,134 @@
+"""Checks of the checkout: linters, quick tests, the state of git, and that no secret is about to leave with it.
+
+Every tool is run as it is found beside this Python; one that is missing is a failed check with the command to install
+it. None of them writes: caches and byte code are switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from blueprint.audit import secrets
+from blueprint.checks import Check
+from blueprint.errors import UserError
+
+INSTALL = "make a fresh environment: `rm -rf .venv && make help .venv/.ready`"
+QUICK_TESTS = ("tests/config",)
+SOURCES = ("workflow", "tests", "benchmarks")
+LINTERS = {
+    "ruff check": ("ruff", "check", "--no-cache", "--quiet", *SOURCES),
+    "ruff format": ("ruff", "format", "--check", "--no-cache", "--quiet", *SOURCES),
+    "snakefmt": ("snakefmt", "--check", "Snakefile", "rules"),
+    "snakemake lint": ("snakemake", "--lint"),
+    "quick tests": ("pytest", "--quiet", "-p", "no:cacheprovider", "--no-header", *QUICK_TESTS),
+}
+"""Command lines that must succeed, by the name of their check. All are run in the root of the checkout."""
+
+
+def find_tool(name: str) -> str | None:
+    """The program ``name`` beside this Python, or else on PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def run_tool(root: Path, command: tuple[str, ...], timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a tool in ``root`` so that it leaves nothing behind; standard error is merged into ``stdout``.
+
+    Raises:
+        UserError: the tool is not installed, or it takes longer than ``timeout_s``.
+    """
+    tool = find_tool(command[0])
+    if tool is None:
+        raise UserError(f"{command[0]} is not installed")
+    try:
+        return subprocess.run(
+            [tool, *command[1:]],
+            cwd=root,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{command[0]} took longer than {timeout_s:.0f} s") from error
+
+
+def check_linter(root: Path, name: str) -> Check:
+    """Whether one of `LINTERS` is content."""
+    command = LINTERS[name]
+    try:
+        finished = run_tool(root, command)
+    except UserError as error:
+        return Check(name, "fail", str(error), INSTALL)
+    shown = " ".join(command)
+    if finished.returncode:
+        return Check(name, "fail", _last_lines(finished.stdout), f"run `{shown}`, then mend what it names")
+    return Check(name, "ok", _last_lines(finished.stdout, 1) or f"`{shown}` is content")
+
+
+def check_git(root: Path) -> Check:
+    """Whether the commit that a rented machine would clone is the code that lies here."""
+    try:
+        status = _git(root, "status", "--porcelain")
+        commit = _git(root, "rev-parse", "--short", "HEAD")
+    except UserError as error:
+        return Check("git state", "fail", str(error), "run the audit in a clone of the repository")
+    if status:
+        changed = [line[3:] for line in status.splitlines()]
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        return Check("git state", "fail", f"not committed: {shown}", "commit or remove these, then audit again")
+    if not _git(root, "branch", "--remotes", "--contains", "HEAD"):
+        return Check("git state", "fail", f"commit {commit} is on no remote branch", "git push")
+    return Check("git state", "ok", f"commit {commit}, clean and pushed")
+
+
+def check_secrets(root: Path) -> Check:
+    """Whether files or history hold something that looks like a secret."""
+    try:
+        findings = secrets.scan(root)
+    except UserError as error:
+        return Check("secret scan", "fail", str(error), "run the audit in a clone of the repository")
+    if findings:
+        shown = "; ".join(map(str, findings[:5])) + (f"; {len(findings) - 5} more" if len(findings) > 5 else "")
+        remedy = (
+            "revoke what is a secret and remove it (from the history too); record what is none with "
+            "`workflow/scripts/audit.py --update-baseline` and `detect-secrets audit .secrets.baseline`"
+        )
+        return Check("secret scan", "fail", shown, remedy)
+    return Check("secret scan", "ok", "no finding in files and history")
+
+
+def check_runtime_env(root: Path) -> Check:
+    """Whether the runtime secrets file is kept from git and from other users of the machine."""
+    name = "runtime secrets"
+    ignored = subprocess.run(["git", "check-ignore", "-q", secrets.RUNTIME_ENV], cwd=root, capture_output=True)
+    if ignored.returncode:
+        remedy = f"add /{secrets.RUNTIME_ENV} to .gitignore"
+        return Check(name, "fail", f"git does not ignore {secrets.RUNTIME_ENV}", remedy)
+    file = root / secrets.RUNTIME_ENV
+    if not file.exists():
+        return Check(name, "ok", f"{secrets.RUNTIME_ENV} is ignored by git (and absent)")
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        return Check(name, "fail", f"{secrets.RUNTIME_ENV} has mode {mode:03o}", f"chmod 600 {secrets.RUNTIME_ENV}")
+    return Check(name, "ok", f"{secrets.RUNTIME_ENV} is ignored by git, mode {mode:03o}")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    if shutil.which("git") is None:
+        raise UserError("git is not installed")
+    finished = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    if finished.returncode:
+        raise UserError(finished.stderr.strip().splitlines()[0])
+    return finished.stdout.rstrip()
+
+
+def _last_lines(text: str, count: int = 4) -> str:
+    return "\n".join([line for line in text.strip().splitlines() if line.strip()][-count:])
