@@ -34,7 +34,7 @@ def add(python: str, requirements: Sequence[str], *, build_isolation: bool = Tru
         UserError: a requirement is not exact; it would move torch or another installed package (the message names the
             requirement that asks for it); it needs packages that were not named; or torch was moved after all.
     """
-    pins = [_exact(requirement) for requirement in requirements]
+    pins = {requirement: _exact(requirement) for requirement in requirements}
     before = _torch_or_refuse(python)
     isolation = [] if build_isolation else ["--no-build-isolation"]
     missing = _needed_besides(python, pins, before, isolation)
@@ -72,17 +72,17 @@ def _torch_or_refuse(python: str) -> TorchBuild:
     return build
 
 
-def _needed_besides(python: str, pins: list[Requirement], torch: TorchBuild, options: list[str]) -> list[str]:
+def _needed_besides(python: str, pins: dict[str, Requirement], torch: TorchBuild, options: list[str]) -> list[str]:
     """What pip would install besides the named packages, when nothing that is installed may change.
 
     Raises:
         UserError: it cannot be had without moving something.
     """
     installed = _installed(python)
-    named = {canonicalize_name(pin.name) for pin in pins}
+    named = {canonicalize_name(pin.name) for pin in pins.values()}
     if "torch" in named:
         raise UserError(f"torch is not to be changed: {python} has {torch}. Another torch means another environment.")
-    for pin in pins:
+    for pin in pins.values():
         version = installed.get(canonicalize_name(pin.name))
         if version and pin.specifier and not pin.specifier.contains(version, prereleases=True):
             raise UserError(
@@ -90,7 +90,7 @@ def _needed_besides(python: str, pins: list[Requirement], torch: TorchBuild, opt
                 "and make the environment anew."
             )
     kept = [f"{name}=={version}" for name, version in installed.items() if name not in named]
-    plan = _plan(python, [*options, *map(str, pins)], kept, torch)
+    plan = _plan(python, [*options, *pins], kept, torch)
     return sorted(f"{name}=={version}" for name, version in plan.items() if name not in named)
 
 
