@@ -115,6 +115,15 @@ def wait_until(condition, timeout_s=60.0):
 
 
 @dataclass
+class Job:
+    """A job that a dry run lists."""
+
+    name: str
+    inputs: set[str] = field(default_factory=set)
+    outputs: set[str] = field(default_factory=set)
+
+
+@dataclass
 class Machine:
     """A rented machine: an instance of the loopback Vast, a fresh checkout, the processes that were started there."""
 
@@ -129,6 +138,7 @@ class Machine:
     def __post_init__(self):
         if self.instance not in self.vast.instances:
             self.vast.add_instance(self.instance)
+        self.folder.mkdir(parents=True)
         self.check_out()
         settings = {
             "bucket": self.b2.bucket,
@@ -148,7 +158,6 @@ class Machine:
 
     def check_out(self):
         """The small workflow, on the repository's own rules and scripts."""
-        self.folder.mkdir(parents=True)
         (self.folder / "Snakefile").write_text(SMALL_WORKFLOW)
         for name in ("rules", "workflow", "envs"):
             (self.folder / name).symlink_to(REPOSITORY / name)
@@ -190,23 +199,20 @@ class Machine:
         return subprocess.run(command, cwd=self.folder, env=self.variables(), capture_output=True, text=True)
 
     def planned(self, *arguments):
-        """Jobs that `snakemake -n` lists, by the names that the journal has."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/test", "-n", "--quiet", "host"]
-        done = subprocess.run(
-            [*command, *arguments], cwd=self.folder, env=self.variables(), capture_output=True, text=True
-        )
+        """Jobs that `snakemake -n` lists: (rule, value of the wildcard i, inputs, outputs) of each."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/test", "-n", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.variables(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        text = done.stdout + done.stderr
-        jobs, rule = set(), ""
-        for line in text.splitlines():
-            word = line.strip()
-            if word.startswith(("rule ", "localrule ")):
-                rule = word.split()[1].rstrip(":")
-                if rule == "sum":
-                    jobs.add("sum")
-            if word.startswith("wildcards: "):
-                jobs.add(f"{rule}/{word.removeprefix('wildcards: i=')}")
-        return jobs
+        jobs = []
+        for line in (done.stdout + done.stderr).splitlines():
+            key, _, value = line.strip().partition(": ")
+            if match := re.match(r"(?:local)?rule (\w+):", line):
+                jobs.append(Job(match[1]))
+            elif jobs and key in ("input", "output"):
+                setattr(jobs[-1], f"{key}s", set(value.split(", ")))
+            elif jobs and key == "wildcards":
+                jobs[-1].name += f"/{value.removeprefix('i=')}"
+        return [job for job in jobs if job.name != "all"]
 
     def output(self):
         return (self.folder / "output").read_text()
@@ -238,6 +244,25 @@ class Machine:
     def guard(self):
         """The guard's process number, None when there is none."""
         return next((pid for pid, command in self.processes().items() if "guard" in command), None)
+
+
+class DemoMachine(Machine):
+    """A machine with a fresh clone of this repository."""
+
+    def check_out(self):
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\0")
+        for name in filter(None, names):
+            if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.folder / name)  # with the time of now, as git does
+        for rules in self.folder.glob("rules/*.smk"):  # a job with a message is listed without its files
+            rules.write_text(re.sub(r"\n    message:\n .*", "", rules.read_text()))
+
+
+def names(jobs: list[Job]) -> set[str]:
+    """The names of jobs."""
+    return {job.name for job in jobs}
 
 
 def finished_jobs(names: set[str]) -> set[str]:

@@ -1,7 +1,8 @@
 """Backblaze's own B2 simulator (from b2sdk) behind HTTP on 127.0.0.1, as rclone's b2 backend speaks to it.
 
 In a test: ``with LoopbackB2() as b2: ...``. As a process of its own: ``python tests/loopback_b2.py --bucket NAME``
-prints one JSON line with the address and a key. Faults are switched on through `LoopbackB2.faults`.
+prints one JSON line with the address and a key, then for every line it reads one with the calls since the last, until
+its standard input ends. Faults are switched on through `LoopbackB2.faults`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import base64
 import io
 import itertools
 import json
-import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -380,11 +381,12 @@ def main():
     parser.add_argument("--bucket", default="results")
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with LoopbackB2(bucket=arguments.bucket, port=arguments.port) as b2:
         print(json.dumps({"endpoint": b2.endpoint, **b2.environment()}), flush=True)
-        stop.wait()
+        for _ in sys.stdin:
+            with b2.lock:
+                calls, b2.calls = b2.calls, Counter()
+            print(json.dumps(calls), flush=True)
 
 
 if __name__ == "__main__":

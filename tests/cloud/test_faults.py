@@ -15,7 +15,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from cloud_runs import VAST_KEY, Machine, jobs_in_bucket, tree, wait_until
+from cloud_runs import VAST_KEY, Machine, jobs_in_bucket, names, tree, wait_until
 from loopback_b2 import READ_WRITE, LoopbackB2
 from loopback_vast import LoopbackVast
 
@@ -128,7 +128,7 @@ def test_snakemake_is_killed(rent, b2, vast):
             job.kill()
     other = rent("two", instance=8)
     assert other.script("restore").returncode == 0
-    assert other.planned() == ALL_JOBS - saved
+    assert names(other.planned()) == ALL_JOBS - saved
 
 
 def test_the_guard_is_killed_and_replaced(rent, b2, vast):
@@ -397,7 +397,7 @@ def test_the_disk_is_full(rent, b2, vast, small_disk, tmp_path):
     (small_disk / "filler").unlink()
     other = rent("two", instance=8)
     assert other.script("restore").returncode == 0
-    assert other.planned() == ALL_JOBS - jobs_in_bucket(b2)
+    assert names(other.planned()) == ALL_JOBS - jobs_in_bucket(b2)
 
 
 def test_terminal_signals_do_not_reach_the_guard(rent, b2, vast):

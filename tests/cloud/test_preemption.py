@@ -1,23 +1,32 @@
 """Machines are taken away at random moments: what was safe stays safe, and is never made again."""
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from signal import SIGSTOP
 
 import pytest
+import yaml
 
-from blueprint.cloud.sync import incomplete_outputs
+from blueprint.cloud.sync import has_own_record, incomplete_outputs
 from cloud_runs import (
     VAST_KEY,
+    DemoMachine,
     Machine,
     finished_jobs,
     jobs_in_bucket,
+    names,
     seeded,
     tree,
     wait_until,
 )
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
+from same_results import differences, visible_files
+from small_runs import small_config
+from workflow_runs import REPOSITORY, write_config
 
 JOBS = 10
 ALL_JOBS = {"sum", *(f"{rule}/{i}" for rule in ("make", "use") for i in range(JOBS))}
@@ -49,7 +58,7 @@ def kill_and_resume(services, tmp_path, seed, kills):
         machine = Machine(tmp_path / f"machine-{number}", b2, vast, journal, number + 1, environment=VARIABLES)
         if saved and random.random() < 0.5:  # as onstart.sh does; otherwise Snakemake itself restores
             assert machine.script("restore").returncode == 0
-            assert machine.planned() == ALL_JOBS - saved
+            assert names(machine.planned()) == ALL_JOBS - saved
         begin = time.monotonic()
         snakemake = machine.start()
         if saved != ALL_JOBS:
@@ -99,3 +108,82 @@ def test_ten_machines_are_taken_away(services, tmp_path, capsys, seed):
     rerun, lost, restarts_s = kill_and_resume(services, tmp_path, seed, kills=10)
     tell(capsys, seed, 10, rerun, lost, restarts_s)
     assert rerun == []
+
+
+def demo_config():
+    config = small_config()
+    return {**config, "clips": config["clips"][:1], "render": {**config["render"], "frames": 3}}
+
+
+def test_the_demo_survives_two_machines(services, tmp_path, capsys):
+    b2, vast = services
+    random, journal = seeded("demo"), tmp_path / "journal"
+    config = str(write_config(tmp_path, demo_config()))
+    undisturbed = DemoMachine(tmp_path / "undisturbed", b2, vast, journal, 99)
+    local = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config]
+    subprocess.run(local, cwd=undisturbed.folder, env=undisturbed.variables(), check=True, capture_output=True)
+    assert not b2.calls
+    again = []
+    for number in range(3):
+        machine = DemoMachine(tmp_path / f"machine-{number}", b2, vast, journal, number + 1)
+        assert machine.script("restore").returncode == 0
+        saved = {path for path in visible_files(machine.folder) if has_own_record(machine.folder, str(path))}
+        planned = machine.planned("--configfile", config)
+        remade = {output for job in planned for output in job.outputs}
+        # A job with saved outputs is planned only when what it is made from was lost.
+        again += [job for job in planned if job.outputs <= set(map(str, saved)) and not job.inputs & remade]
+        assert len(remade | set(map(str, saved))) >= 9
+        snakemake = machine.start("--configfile", config)
+        if number < 2:
+            marks = machine.folder / ".snakemake/metadata"
+            finished = random.randint(1, 4) + len(list(marks.glob("*")))
+            wait_until(lambda marks=marks, finished=finished: len(list(marks.glob("*"))) >= finished, 300)
+            time.sleep(random.uniform(0, 3))
+            machine.take_away()
+    assert snakemake.wait() == 0, machine.output()
+    with capsys.disabled():
+        print(f"\ndemo: 2 machines lost, {len(again)} finished jobs planned again, {len(saved)} outputs restored last")
+    assert again == []
+    assert differences(undisturbed.folder / "results", machine.folder / "results") == []
+    assert vast.status_of(3) == "exited"
+
+
+CONDA = """#!/bin/sh
+case "$1" in
+    info) echo '{{"conda_prefix": "{base}", "root_prefix": "{base}", "platform": "linux-64"}}' ;;
+    config) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+    --version) echo "conda 26.7.0" ;;
+    env) while [ "$1" != --prefix ]; do shift; done; eval mkdir -p "$2" ;;
+esac
+"""
+
+
+def with_conda(machine, home):
+    """Give a machine a conda that makes empty environments, and the profile's own place for them."""
+    base = home / "conda"
+    (base / "bin").mkdir(parents=True, exist_ok=True)
+    (base / "bin/conda").write_text(CONDA.format(base=base))
+    (base / "bin/conda").chmod(0o755)
+    (base / "bin/activate").touch()
+    real = yaml.safe_load((REPOSITORY / "profiles/vast/config.yaml").read_text())
+    profile = {name: real[name] for name in ("software-deployment-method", "conda-prefix", "rerun-incomplete")}
+    (machine.folder / "profiles/test/config.yaml").write_text(yaml.safe_dump({**profile, "cores": 2}))
+    environment = machine.folder / "environment.yaml"
+    environment.write_text("channels: [conda-forge]\ndependencies: [python=3.11.7]\n")
+    snakefile = machine.folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text().replace("    shell:", '    conda: "environment.yaml"\n    shell:'))
+    machine.environment |= {"HOME": str(home), "PATH": f"{base / 'bin'}:{os.environ['PATH']}"}
+
+
+def test_environments_of_another_checkout_are_the_same(services, tmp_path):
+    b2, vast = services
+    machine = Machine(tmp_path / "one", b2, vast, tmp_path / "journal")
+    with_conda(machine, tmp_path)
+    assert machine.run() == 0, machine.output()
+    assert list((tmp_path / ".cache/blueprint/conda").iterdir())
+    other = Machine(tmp_path / "somewhere/else", b2, vast, tmp_path / "journal", 8)
+    with_conda(other, tmp_path)
+    assert other.script("restore").returncode == 0
+    assert other.planned() == []
+    # Without a place that all checkouts share, Snakemake takes the software for changed.
+    assert other.planned("--conda-prefix", "here")
