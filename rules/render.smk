@@ -43,7 +43,7 @@ rule render:
         backend=config["render"]["backend"],  # a fact of the machine; both backends make the same image
     params:
         spec=render_spec,
-        code=code_of("render", "splat", "ply.py", "depth.py", "cameras/file.py"),
+        code=code_of("render", "splat", "ply.py", "depth.py", "depth_control.py", "cameras/file.py"),
     message:
         "Rendering {wildcards.facility}/{wildcards.clip}"
     shell:

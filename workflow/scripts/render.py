@@ -1,13 +1,15 @@
 """Render a clip: colour and metric depth along a camera path, and the depth control video.
 
-Frames stream through: while the rasterizer works on the next one, one thread encodes colour and another compresses
-depth, so memory does not grow with the length of the clip. The three files appear together, or none does.
+Frames stream through: while the rasterizer works on the next one, threads encode colour and compress depth, and memory
+does not grow with the length of the clip. The depth control video is encoded last, since its range is that of the whole
+clip. The three files appear together, or none does.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from blueprint import cameras, cli, depth, splat, video
+from blueprint.depth_control import DepthControl
 from blueprint.files import whole_file
-from blueprint.render import choose_backend
+from blueprint.render import Frame, choose_backend
 
 log = logging.getLogger(__name__)
 
@@ -96,21 +99,30 @@ def render(
     renderer = make_renderer(splat.load(scene), path.width, path.height, threads=threads, **spec)
     count = len(path.viewmats)
     log.info("%d frames of %dx%d, %d Gaussians", count, path.width, path.height, len(renderer.splat))
-    span = depth.InverseDepthRange()
-    with ExitStack() as stack:
-        rgb, control, metric = (stack.enter_context(whole_file(targets[name])) for name in ("rgb", "depth", "depth_m"))
+    with ExitStack() as files:
+        rgb, control, metric = (files.enter_context(whole_file(targets[name])) for name in ("rgb", "depth", "depth_m"))
+        grey = DepthControl(files.enter_context(tempfile.TemporaryFile(dir=control.parent)))
         with (
-            in_background(lambda images: video.write_video(rgb, images, path.fps)) as put_image,
-            in_background(lambda pairs: depth.write_depth(metric, pairs, count)) as put_depth,
+            in_background(lambda frames: video.write_video(rgb, map(as_bytes, frames), path.fps)) as put_colour,
+            in_background(lambda frames: depth.write_depth(metric, map(depth_and_alpha, frames), count)) as put_depth,
+            in_background(lambda frames: grey.add_all(map(depth_and_alpha, frames))) as put_control,
         ):
             for frame in progress(renderer.frames(path.viewmats, path.Ks), count):
-                put_image(np.rint(frame.rgb * 255).astype(np.uint8))
-                put_depth((frame.depth_m, frame.alpha))
-                span.add(frame.depth_m, frame.alpha)
-        bounds = span.bounds_per_m()
-        log.info("depth control: black at %.2f m and beyond, white at %.2f m", 1 / max(bounds[0], 1e-9), 1 / bounds[1])
-        images = (depth.control_image(*pair, bounds) for pair in depth.iterate_depth(metric))
-        video.write_video(control, images, path.fps)
+                put_colour(frame)
+                put_depth(frame)
+                put_control(frame)
+        log.info("depth control video: white at %.2f m, black at %.2f m", *grey.range_m())
+        video.write_video(control, grey.images(), path.fps)
+
+
+def as_bytes(frame: Frame) -> np.ndarray:
+    """Colour as uint8 [H, W, 3]."""
+    return np.rint(frame.rgb * 255).astype(np.uint8)
+
+
+def depth_and_alpha(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and alpha, [H, W] each."""
+    return frame.depth_m, frame.alpha
 
 
 def main() -> None:
