@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,9 @@ def make_results(
     render = synthetic_room.room(count)
     render.frames = marked(render.frames)
     variants = {name: marked(frames) for name, frames in looks(count).items()}
-    for clip in clips:
-        make_clip(folder, clip, render, variants)
+    make_clip(folder, clips[0], render, variants)
+    for clip in clips[1:]:
+        copy_clip(folder, clips[0], clip)
     marker = {"found": {"gaussians": 1000, "format": "3DGS PLY"}, "scene": {"sha256": "0" * 64}}
     write_json(folder / "preflight.json", marker)
     spec = {
@@ -66,6 +68,13 @@ def make_results(
     write_json(folder / "summary.json", summary)
     write_text(folder / "summary.csv", as_csv(summary))
     return results
+
+
+def copy_clip(folder: Path, clip: str, copy: str) -> None:
+    """The same clip under another name."""
+    for path in list(folder.rglob(f"{clip}*")):
+        target = path.with_name(path.name.replace(clip, copy, 1))
+        shutil.copytree(path, target) if path.is_dir() else shutil.copy(path, target)
 
 
 def make_clip(folder: Path, clip: str, render: synthetic_room.Clip, variants: dict[str, np.ndarray]) -> None:
