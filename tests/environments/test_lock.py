@@ -8,13 +8,13 @@ import shutil
 import pytest
 import yaml
 
-from blueprint.environments import lock
+from blueprint.environments import inputs, lock
 from blueprint.environments.needs import ENVIRONMENTS
 from blueprint.errors import UserError
 from workflow_runs import REPOSITORY
 
 ENVS = REPOSITORY / "envs"
-NAMES = lock.names(ENVS)
+NAMES = inputs.names(ENVS)
 WITH_TORCH = ["cosmos-diffusers", "metrics", "render"]
 PIP_LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s=<>~!*;]+)( --hash=sha256:[0-9a-f]{64})+")
 
@@ -30,7 +30,7 @@ def pins(name):
 
 def constraints():
     lines = (ENVS / "laptop.constraints.txt").read_text().splitlines()
-    return dict(lock.canonical(line).split("==") for line in lines if not line.startswith("#"))
+    return dict(inputs.canonical(line).split("==") for line in lines if not line.startswith("#"))
 
 
 @pytest.fixture
@@ -53,18 +53,18 @@ def test_every_line_is_exact(name):
     content = read(name)
     assert set(content) == {"channels", "dependencies"}
     *conda, index = content["dependencies"]
-    assert [line for line in conda if not lock.CONDA_PIN.fullmatch(line)] == []
+    assert [line for line in conda if not inputs.CONDA_PIN.fullmatch(line)] == []
     assert [line for line in index["pip"] if not PIP_LINE.fullmatch(line)] == []
     assert {"python", "pip"} <= {line.split("=")[0] for line in conda}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_in_step_with_its_inputs(name):
-    assert lock.out_of_step(ENVS, name) is None
+    assert inputs.out_of_step(ENVS, name) is None
 
 
 def test_torch_is_the_same_everywhere():
-    direct = {pin for name in NAMES for pin in lock.read_inputs(ENVS, name).pip if pin.startswith("torch==")}
+    direct = {pin for name in NAMES for pin in inputs.read_inputs(ENVS, name).pip if pin.startswith("torch==")}
     assert direct == {f"torch=={constraints()['torch']}"}
     assert {f"torch=={pins(name)['torch']}" for name in WITH_TORCH} == direct
     assert [name for name in NAMES if "torch" in pins(name)] == WITH_TORCH
@@ -103,10 +103,10 @@ def test_upstream_is_pinned_by_commit_and_lock(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_index_offers_the_closure_today(name, tmp_path):
     """Resolution only: the closure follows from the direct pins, and every archive has the recorded hash."""
-    inputs = lock.read_inputs(ENVS, name)
+    written = inputs.read_inputs(ENVS, name)
     locked = tmp_path / "locked.txt"
     locked.write_text("\n".join(f"{package}=={version}" for package, version in pins(name).items()))
-    resolved = lock.resolve(inputs.pip, inputs.source_only, locked)
+    resolved = lock.resolve(written.pip, written.source_only, locked)
     assert {package["name"]: package["version"] for package in resolved} == pins(name)
     recorded = {
         line.split("==")[0]: set(re.findall(r"sha256:(\w+)", line)) for line in read(name)["dependencies"][-1]["pip"]
@@ -119,24 +119,24 @@ def test_the_index_offers_the_closure_today(name, tmp_path):
 def test_changed_inputs_are_noticed(folder):
     path = folder / "metrics.in.yaml"
     path.write_text(path.read_text().replace("piq==0.8.0", "piq==0.7.0"))
-    assert "generated from other inputs" in lock.out_of_step(folder, "metrics")
+    assert "generated from other inputs" in inputs.out_of_step(folder, "metrics")
 
 
 def test_a_changed_conda_list_is_noticed(folder):
     path = folder / "conda" / "python.txt"
     path.write_text(path.read_text().replace("bzip2=1.0.8", "bzip2=1.0.9"))
-    assert "generated from other inputs" in lock.out_of_step(folder, "metrics")
+    assert "generated from other inputs" in inputs.out_of_step(folder, "metrics")
 
 
 def test_edits_by_hand_are_noticed(folder):
     path = folder / "metrics.yaml"
     path.write_text(path.read_text().replace("torch==2.13.0", "torch==2.14.1"))
-    assert "torch==2.13.0: it was edited by hand" in lock.out_of_step(folder, "metrics")
+    assert "torch==2.13.0: it was edited by hand" in inputs.out_of_step(folder, "metrics")
 
 
 def test_a_missing_file_is_noticed(folder):
     (folder / "metrics.yaml").unlink()
-    assert "it is missing" in lock.out_of_step(folder, "metrics")
+    assert "it is missing" in inputs.out_of_step(folder, "metrics")
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_a_missing_file_is_noticed(folder):
 def test_inputs_that_are_not_exact_are_refused(folder, content, message):
     (folder / "new.in.yaml").write_text(content)
     with pytest.raises(UserError, match=re.escape(message)):
-        lock.read_inputs(folder, "new")
+        inputs.read_inputs(folder, "new")
 
 
 def test_a_conda_package_without_build_is_refused(folder):
     (folder / "conda" / "python.txt").write_text("python=3.11.14\n")
     with pytest.raises(UserError, match="every line must be exact: name=version=build"):
-        lock.read_inputs(folder, "metrics")
+        inputs.read_inputs(folder, "metrics")
 
 
 def test_an_unknown_environment_is_refused():
     with pytest.raises(UserError, match=r"nothing\.in\.yaml: there is no such file. Environments: cosmos-diffusers, "):
-        lock.read_inputs(ENVS, "nothing")
+        inputs.read_inputs(ENVS, "nothing")
 
 
 def test_pins_that_do_not_go_together_are_explained(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from blueprint.environments import lock
+from blueprint.environments import inputs
 from blueprint.environments.needs import ENVIRONMENTS
 from workflow_runs import REPOSITORY, SCRIPTS
 
@@ -83,7 +83,7 @@ def lacking(names, environment):
     return {
         name
         for name in names
-        if not {lock.canonical(found).removesuffix("==") for found in DISTRIBUTIONS.get(name, [name])} & there
+        if not {inputs.canonical(found).removesuffix("==") for found in DISTRIBUTIONS.get(name, [name])} & there
     }
 
 

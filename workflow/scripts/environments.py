@@ -20,9 +20,10 @@ ENVS = Path(__file__).resolve().parents[2] / "envs"
 
 def lock(arguments: argparse.Namespace) -> None:
     """Generate environment files from their inputs."""
-    from blueprint.environments import lock as locking  # needs PyYAML, which the stages' environments lack
+    from blueprint.environments import inputs  # needs PyYAML, which the stages' environments lack
+    from blueprint.environments import lock as locking
 
-    for name in arguments.names or locking.names(ENVS):
+    for name in arguments.names or inputs.names(ENVS):
         log.info("wrote %s", locking.lock(ENVS, name, ENVS / "laptop.constraints.txt"))
 
 

@@ -24,7 +24,7 @@ from blueprint.cloud import host_checks, vast
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud.settings import CloudSettings
 from blueprint.enrich import requirements
-from blueprint.environments import lock
+from blueprint.environments import inputs
 from blueprint.errors import UserError
 from blueprint.files import read_json, value_digest, write_json
 
@@ -177,10 +177,10 @@ def _dag(subject: Subject) -> list[Check]:
 
 def _environments(root: Path) -> Check:
     folder = root / "envs"
-    stale = [problem for name in lock.names(folder) if (problem := lock.out_of_step(folder, name))]
+    stale = [problem for name in inputs.names(folder) if (problem := inputs.out_of_step(folder, name))]
     if stale:
         return Check("environments", "fail", "; ".join(stale), "make lock, then commit the result")
-    return Check("environments", "ok", f"{len(lock.names(folder))} files, exact and in step with their inputs")
+    return Check("environments", "ok", f"{len(inputs.names(folder))} files, exact and in step with their inputs")
 
 
 def _cloud_settings(subject: Subject, problem: str | None) -> Check:
