@@ -31,12 +31,10 @@ def fetch(repositories: list[Repository], token: str | None) -> list[dict[str, A
     from huggingface_hub import snapshot_download
 
     checks = check_access(repositories, token)
-    if any(check.result == "fail" for check in checks):
+    refused = [check for check in checks if check.result == "fail"]
+    if refused:
         print_table(checks, "Access to the weights")
-        refused = "; ".join(
-            f"{check.name}: {check.evidence}. {check.remedy}" for check in checks if check.result == "fail"
-        )
-        raise UserError(refused)
+        raise UserError("; ".join(f"{check.name}: {check.evidence}. {check.remedy}" for check in refused))
     fetched = []
     for repository in repositories:
         log.info("fetching %s at %s", repository.id, repository.revision)
@@ -53,9 +51,7 @@ def fetch(repositories: list[Repository], token: str | None) -> list[dict[str, A
 def main() -> None:
     """Parse the command line and fetch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--repositories", type=cli.json_argument, required=True, help="JSON list: id, revision, files, ..."
-    )
+    parser.add_argument("--repositories", type=cli.json_argument, required=True, help="what to fetch (JSON)")
     parser.add_argument("--output", type=Path, required=True, help="what was fetched")
     args = parser.parse_args()
     repositories = [Repository(**{**entry, "files": tuple(entry["files"])}) for entry in args.repositories]

@@ -84,11 +84,25 @@ def relit_frames(clip: Clip, cameras: Cameras, look: Look, scene: Scene, seed: i
     pattern = fixed_pattern(cameras.height, cameras.width, look.pattern, seed)
     frames = zip(read_video(clip.rgb), iterate_depth(clip.depth_m), cameras.viewmats, cameras.Ks, strict=True)
     for rgb, (depth_m, alpha), viewmat, K in frames:
-        position, distance_m = unproject(depth_m, alpha, viewmat, K, scene.far_m)
-        light = decode(rgb) * irradiance(look, position, scene.window)
-        light = through_air(light, look, distance_m)
-        light = through_lens(light, look)
-        yield encode(sensor(light, look, pattern))
+        yield relit(rgb, depth_m, alpha, viewmat, K, look, scene, pattern)
+
+
+def relit(
+    rgb: np.ndarray,  # [H, W, 3] uint8
+    depth_m: np.ndarray,  # [H, W]
+    alpha: np.ndarray,  # [H, W]
+    viewmat: np.ndarray,  # [4, 4] world to camera
+    K: np.ndarray,  # [3, 3] pixels
+    look: Look,
+    scene: Scene,
+    pattern: np.ndarray,  # [H, W, 1]
+) -> np.ndarray:
+    """One frame [H, W, 3] uint8 under another look."""
+    position, distance_m = unproject(depth_m, alpha, viewmat, K, scene.far_m)
+    light = decode(rgb) * irradiance(look, position, scene.window)
+    light = through_air(light, look, distance_m)
+    light = through_lens(light, look)
+    return encode(sensor(light, look, pattern))
 
 
 def unproject(

@@ -48,11 +48,12 @@ CHECKPOINTS = {
 }
 DIFFUSERS_CONTROL = {"edge": "edge", "depth": "depth", "seg": "seg", "vis": "blur"}
 
-# Memory. The native figure is NVIDIA's (docs/inference.md, one GPU, whatever the resolution). The others add up weights
-# in bf16 (transformer 4.2, ControlNet 1.2, VAE 0.3, text encoder 16.6 GB) and activations estimated from their shapes.
+# Memory. The native figure is NVIDIA's (docs/inference.md, one GPU, whatever the resolution). Those of diffusers add up
+# weights in bf16, counted from the published configurations (transformer 4.83, ControlNet 0.94, VAE 0.25, text encoder
+# 16.58 GB), and activations that are an estimate from their shapes, not measured.
 NATIVE_GB = 65.4
 TEXT_ENCODER_GB = 16.6
-DENOISER_GB = 5.4
+DENOISER_GB = 5.8
 VAE_GB = 0.3
 ACTIVATION_GB_PER_MEGAPIXEL = 12.0  # at 93 frames
 OVERHEAD_GB = 1.5  # CUDA context, allocator
