@@ -20,6 +20,10 @@ if CLOUD is not None:
     if is_real_run(sys.argv[1:]):
         from blueprint.cloud.lifecycle import Lifecycle
 
+        if workflow.workflow_settings.persistence_backend.name != "FILE":
+            raise WorkflowError(
+                "--persistence-backend: found db: the next machine could not restore it. Leave the option out."
+            )
         cloud = Lifecycle(cloud_step(cloud_settings.load, CLOUD.resolve()), Path.cwd())
         # Here and not in onstart, which comes after the jobs are planned and the environments built.
         logger.info(cloud_step(cloud.prepare, config))

@@ -121,6 +121,7 @@ class Job:
     name: str
     inputs: set[str] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
+    reason: str = ""
 
 
 @dataclass
@@ -210,6 +211,8 @@ class Machine:
                 jobs.append(Job(match[1]))
             elif jobs and key in ("input", "output"):
                 setattr(jobs[-1], f"{key}s", set(value.split(", ")))
+            elif jobs and key == "reason":
+                jobs[-1].reason = value
             elif jobs and key == "wildcards":
                 jobs[-1].name += f"/{value.removeprefix('i=')}"
         return [job for job in jobs if job.name != "all"]
@@ -246,18 +249,27 @@ class Machine:
         return next((pid for pid, command in self.processes().items() if "guard" in command), None)
 
 
+def commit(origin: Path) -> None:
+    """This working tree as it is now, for machines to clone."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, found):
+        if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
+            (origin / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, origin / name)
+    for rules in origin.glob("rules/*.smk"):  # a job with a message is listed without its files
+        rules.write_text(re.sub(r"\n    message:\n .*", "", rules.read_text()))
+
+
+@dataclass
 class DemoMachine(Machine):
     """A machine with a fresh clone of this repository."""
 
+    origin: Path | None = None
+
     def check_out(self):
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\0")
-        for name in filter(None, names):
-            if (REPOSITORY / name).is_file() and not name.startswith("tests/"):
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(REPOSITORY / name, self.folder / name)  # with the time of now, as git does
-        for rules in self.folder.glob("rules/*.smk"):  # a job with a message is listed without its files
-            rules.write_text(re.sub(r"\n    message:\n .*", "", rules.read_text()))
+        # Like git, this gives every file the time of now.
+        shutil.copytree(self.origin, self.folder, copy_function=shutil.copy, dirs_exist_ok=True)
 
 
 def names(jobs: list[Job]) -> set[str]:

@@ -105,6 +105,20 @@ def test_a_local_run_touches_no_cloud(rent, b2, vast):
     assert not (machine.folder / "results/.cloud").exists()
 
 
+def test_records_in_a_data_base_are_refused(rent, vast):
+    machine = rent()
+    assert machine.run("--persistence-backend", "db") == 1
+    assert "--persistence-backend" in machine.output() and not started(machine)
+
+
+def test_a_look_at_the_machine_does_not_end_it(rent, vast):
+    machine = rent()
+    snakefile = machine.folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text() + "\nrule preflight:\n    shell: 'true'\n")
+    assert machine.run("preflight") == 0
+    assert vast.status_of(7) == "running" and not machine.guard()
+
+
 def test_a_job_fails(rent, b2, vast):
     machine = rent()
     (machine.folder.parent / "journal.fail-2").touch()
@@ -334,6 +348,7 @@ def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
     snakemake = machine.start()
     wait_until(lambda: len(started(machine)) == 2)
     assert snakemake.wait(timeout=60) == 1
+    assert "of a budget of 0.4, ALL of it" in machine.output()
     assert "is spent: no new jobs" in (machine.folder / "results/.cloud/guard.log").read_text()
     assert SAVED in machine.output() and is_stopped(vast)
     assert len(started(machine)) == 2

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blueprint.cloud import ledger
@@ -13,6 +13,8 @@ from blueprint.cloud.ledger import Ledger, cost_usd, is_spent, total_usd
 from blueprint.errors import UserError
 
 RATES = st.floats(0.01, 50)
+# Accounts are files that reach the disk, which takes its time.
+ON_DISK = settings(max_examples=30, deadline=None)
 STEPS = st.lists(st.floats(0, 5000), max_size=12)
 
 
@@ -30,6 +32,7 @@ def opened(folder, clock, machine="a", rate=2.0, wall=None):
     return Ledger(folder, machine, rate, clock_s=clock, wall_s=wall or Clock(1.7e9))
 
 
+@ON_DISK
 @given(rate=RATES, steps=STEPS)
 def test_cost_is_rate_times_time_however_often_it_is_counted(rate, steps):
     with tempfile.TemporaryDirectory() as folder:
@@ -41,6 +44,7 @@ def test_cost_is_rate_times_time_however_often_it_is_counted(rate, steps):
         assert account.total_usd == pytest.approx(cost_usd(sum(steps), rate))
 
 
+@ON_DISK
 @given(rate=RATES, steps=STEPS, killed=st.sets(st.integers(0, 11)))
 def test_a_guard_that_dies_and_is_replaced_loses_no_time(rate, steps, killed):
     with tempfile.TemporaryDirectory() as folder:
@@ -56,6 +60,7 @@ def test_a_guard_that_dies_and_is_replaced_loses_no_time(rate, steps, killed):
         assert total_usd(Path(folder)) == pytest.approx(cost_usd(sum(steps), rate))
 
 
+@ON_DISK
 @given(steps=st.lists(st.floats(-5000, 5000), max_size=12))
 def test_cost_never_falls(steps):
     with tempfile.TemporaryDirectory() as folder:
@@ -68,6 +73,7 @@ def test_cost_never_falls(steps):
             before = account.total_usd
 
 
+@ON_DISK
 @given(machines=st.dictionaries(st.sampled_from("abcdef"), st.tuples(RATES, st.floats(0, 1e5)), min_size=1))
 def test_machines_add_up_in_any_order(machines):
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from cloud_runs import (
     VAST_KEY,
     DemoMachine,
     Machine,
+    commit,
     finished_jobs,
     jobs_in_bucket,
     names,
@@ -119,13 +120,15 @@ def test_the_demo_survives_two_machines(services, tmp_path, capsys):
     b2, vast = services
     random, journal = seeded("demo"), tmp_path / "journal"
     config = str(write_config(tmp_path, demo_config()))
-    undisturbed = DemoMachine(tmp_path / "undisturbed", b2, vast, journal, 99)
+    origin = tmp_path / "origin"
+    commit(origin)
+    undisturbed = DemoMachine(tmp_path / "undisturbed", b2, vast, journal, 99, origin=origin)
     local = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config]
     subprocess.run(local, cwd=undisturbed.folder, env=undisturbed.variables(), check=True, capture_output=True)
     assert not b2.calls
     again = []
     for number in range(3):
-        machine = DemoMachine(tmp_path / f"machine-{number}", b2, vast, journal, number + 1)
+        machine = DemoMachine(tmp_path / f"machine-{number}", b2, vast, journal, number + 1, origin=origin)
         assert machine.script("restore").returncode == 0
         saved = {path for path in visible_files(machine.folder) if has_own_record(machine.folder, str(path))}
         planned = machine.planned("--configfile", config)

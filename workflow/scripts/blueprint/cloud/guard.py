@@ -311,11 +311,18 @@ class Guard:
             for run in ended:
                 run.path.unlink(missing_ok=True)
         kept = "" if state == "gone" else " The disk keeps what is on it."
+        cost = f" The run has cost {self.ledger.total_usd:.2f} US dollars{self._budget()}."
         if problem:
-            self.report("failed", f"{problem} The instance is {state}.{kept}")
+            self.report("failed", f"{problem} The instance is {state}.{kept}{cost}")
             return False
-        self.report("ended", f"The results are in the bucket, verified. The instance is {state}.")
+        self.report("ended", f"The results are in the bucket, verified. The instance is {state}.{cost}")
         return True
+
+    def _budget(self) -> str:
+        if not self.settings.has_budget:
+            return ""
+        spent = ", ALL of it" if is_spent(self.ledger.total_usd, self.settings.max_cost_usd) else ""
+        return f" of a budget of {self.settings.max_cost_usd:g}{spent}"
 
     def _save(self) -> str:
         """The final copy; what is wrong with it, empty when all is verified."""
