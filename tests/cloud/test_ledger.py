@@ -106,6 +106,19 @@ def test_setting_the_time_of_day_costs_nothing(tmp_path, caplog, jump_s):
     assert caplog.text.count("jumped") == 1
 
 
+def test_a_container_is_billed_from_its_start(tmp_path):
+    clock = Clock(1000)
+    account = Ledger(tmp_path, "a", 3.6, age_s=100, clock_s=clock, wall_s=Clock(1.7e9))
+    assert account.total_usd == pytest.approx(0.1)
+    account.write()
+    clock.now_s = 1010
+    # The age counts once, not each time that a guard comes back.
+    again = Ledger(tmp_path, "a", 3.6, age_s=110, clock_s=clock, wall_s=Clock(1.7e9))
+    assert again.total_usd == pytest.approx(0.11)
+    assert ledger.container_age_s({}) == 0
+    assert ledger.container_age_s({"CONTAINER_ID": "7"}) > 0
+
+
 def test_a_new_rate_holds_from_then_on(tmp_path):
     clock = Clock()
     account = opened(tmp_path, clock, rate=1.0)

@@ -47,8 +47,7 @@ def cost(settings: CloudSettings, root: Path) -> None:
     """Count this machine's time (on an instance) and print all accounts."""
     folder = root / sync.LEDGER
     if settings.instance_id is not None:
-        machine = ledger.machine_id(settings.instance_id)
-        account = ledger.Ledger(folder, machine, guard.rate_usd_per_h(settings, folder, machine))
+        account = guard.open_ledger(settings, root)
         account.count()
         account.write()
     table = Table(title=f"Cost of run {settings.run_id}", title_justify="left", box=box.SIMPLE_HEAD)

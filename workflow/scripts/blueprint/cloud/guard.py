@@ -26,7 +26,7 @@ from typing import Literal
 import psutil
 
 from blueprint.cloud import vast
-from blueprint.cloud.ledger import Ledger, entries, is_spent, machine_id
+from blueprint.cloud.ledger import Ledger, container_age_s, entries, is_spent, machine_id
 from blueprint.cloud.settings import CloudSettings
 from blueprint.cloud.sync import INCOMPLETE, LEDGER, OWN, Sync, retried
 from blueprint.errors import UserError
@@ -183,8 +183,7 @@ class Guard:
         """
         self.settings, self.root = settings, root
         self.sync = Sync(settings, root)
-        machine = machine_id(settings.instance_id)
-        self.ledger = Ledger(root / LEDGER, machine, rate_usd_per_h(settings, root / LEDGER, machine))
+        self.ledger = open_ledger(settings, root)
         self.me = Process.of(os.getpid())
         self.pool = ThreadPoolExecutor(1)
         self.copying: Future | None = None
@@ -198,19 +197,12 @@ class Guard:
         """Say what goes on, in the log and in the state file; a full disk does not stop the guard."""
         log.info("%s: %s", phase, message)
         state = State(self.me, phase, message, round(self.ledger.total_usd, 4))
-        self._write(lambda: write_json(self.root / STATE, asdict(state)))
-
-    @staticmethod
-    def _write(write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OSError as error:
-            log.warning("Could not write: %s", error)
+        attempt(lambda: write_json(self.root / STATE, asdict(state)))
 
     def count(self) -> None:
         """Bring the ledger up to date."""
         self.ledger.count()
-        self._write(self.ledger.write)
+        attempt(self.ledger.write)
 
     def watch(self) -> bool:
         """Look after the runs until none is left, then `finish`; whether all ended well."""
@@ -304,8 +296,9 @@ class Guard:
         )
         try:
             state = vast.shutdown(self.settings, mode)
-        except UserError as error:
-            self.report("failed", " ".join(filter(None, [problem, str(error)])))
+        except Exception as error:  # nobody else would say that the machine is still there
+            log.log(logging.ERROR, "The instance was not ended", exc_info=not isinstance(error, UserError))
+            self.report("failed", f"{problem} {error} THE INSTANCE MAY STILL COST MONEY.".strip())
             return False
         finally:
             for run in ended:
@@ -343,12 +336,25 @@ class Guard:
         return f"The results are NOT all in the bucket: {len(differing)} files differ{waiting}, such as {shown}."
 
 
-def rate_usd_per_h(settings: CloudSettings, folder: Path, machine: str) -> float:
-    """The rate to count this machine's time with: the settings', the ledger's, or what Vast says now.
+def attempt(write: Callable[[], None]) -> None:
+    """Write something that the guard can go on without."""
+    try:
+        write()
+    except OSError as error:
+        log.warning("Could not write: %s", error)
+
+
+def open_ledger(settings: CloudSettings, root: Path) -> Ledger:
+    """This machine's account, at the settings' rate, the one it has already, or what Vast says now.
 
     Raises:
-        UserError: none is known, and a budget is set.
+        UserError: no rate is known, and a budget is set.
     """
+    machine = machine_id(settings.instance_id)
+    return Ledger(root / LEDGER, machine, _rate_usd_per_h(settings, root / LEDGER, machine), container_age_s())
+
+
+def _rate_usd_per_h(settings: CloudSettings, folder: Path, machine: str) -> float:
     if settings.rate_usd_per_h is None:
         known = [entry.rate_usd_per_h for entry in entries(folder) if entry.machine == machine]
         if known and known[0] > 0:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,13 @@ def machine_id(instance_id: int | None) -> str:
     started = f"{psutil.Process(1).create_time():.0f}" if psutil.pid_exists(1) else "unknown"
     name = f"{instance_id}|{boot}|{started}"
     return f"{instance_id or 'local'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def container_age_s(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds since a Vast container started, which are billed before anybody opens an account; 0 elsewhere."""
+    if "CONTAINER_ID" not in environ:
+        return 0.0
+    return max(0.0, time.time() - psutil.Process(1).create_time())
 
 
 @dataclass(frozen=True)
@@ -119,10 +127,14 @@ class Ledger:
         folder: Path,
         machine: str,
         rate_usd_per_h: float,
+        age_s: float = 0.0,
         clock_s: Callable[[], float] = boot_clock_s,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         """Open or continue the account; the time since it was last written counts (a guard that died is no discount).
+
+        Args:
+            age_s: time before the account was opened that is billed too.
 
         Raises:
             UserError: a file of the ledger cannot be read.
@@ -133,7 +145,7 @@ class Ledger:
         now, wall = clock_s(), self._wall()
         self._wall_minus_clock_s = wall_s() - now
         self.earlier_usd = math.fsum(entry.cost_usd for name, entry in accounts.items() if name != machine)
-        own = accounts.get(machine) or Entry(machine, rate_usd_per_h, 0.0, 0.0, now, started=wall, updated=wall)
+        own = accounts.get(machine) or Entry(machine, rate_usd_per_h, 0.0, 0.0, now - age_s, started=wall, updated=wall)
         self.entry = replace(own.advanced(now, wall), rate_usd_per_h=rate_usd_per_h)
 
     @property
