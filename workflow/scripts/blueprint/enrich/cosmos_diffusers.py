@@ -185,7 +185,7 @@ def make_guardrails(disabled: bool) -> Guardrails:
     except ImportError as error:
         raise UserError(
             f"enrich.disable_guardrails is false, and the guardrails cannot be loaded ({error}). Install "
-            "cosmos_guardrail into this environment, or set it to true."
+            "cosmos_guardrail into this environment (docs/environments.md, one more package), or set it to true."
         ) from error
     return Guardrails(CosmosSafetyChecker())
 

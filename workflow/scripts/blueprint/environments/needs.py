@@ -35,12 +35,12 @@ class Needs:
 ENVIRONMENTS = {
     "orchestration": Needs(("snakemake", "jsonschema", "rich", "jinja2", "huggingface_hub", "vastai", "psutil")),
     "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2")),
-    "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "pandas", "plotly", "jinja2")),
+    "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "plotly", "jinja2")),
     "cosmos-diffusers": Needs(
         ("torch", "torchvision", "transformers", "accelerate", "av", "cv2", "diffusers.Cosmos2_5_TransferPipeline")
     ),
     "cosmos-transfer": Needs(
-        ("numpy", "av", "cv2", "huggingface_hub"),
+        ("numpy", "av", "huggingface_hub"),
         Upstream(
             "COSMOS_TRANSFER_ROOT",
             (
