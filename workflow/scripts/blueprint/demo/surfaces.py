@@ -55,12 +55,12 @@ def graded(length: float, cell: float, edge: float, cuts: Sequence[float] = (), 
             count = max(least, math.ceil(span / cell - 1e-6))
             widths = [span / count] * count
         else:
-            half, width = [], edge
-            while sum(half) + width / 2 < span / 2:
-                half.append(min(width, cell))
+            half, width, filled = [], edge, 0.0
+            while filled + width / 2 < span / 2:
+                half.append(width)
+                filled += width
                 width = min(2 * width, cell)
-            widths = [*half, *reversed(half)]
-            widths = [one * span / sum(widths) for one in widths]
+            widths = np.array([*half, *reversed(half)]) * span / (2 * filled)
         borders += list(start + np.cumsum(widths))
     return np.array(borders)
 
