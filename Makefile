@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake
 SOURCES := workflow tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow audit lint format dag config-docs constraints clean
+.PHONY: help demo test test-slow audit lint format dag config-docs pictures constraints clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ dag: $(VENV)/.ready  ## print the graph of rules in Graphviz's language
 
 config-docs: $(VENV)/.ready  ## write the table of keys in config/README.md from the schema
 	$(BIN)/python workflow/scripts/config_docs.py config/README.md
+
+pictures: $(VENV)/.ready  ## draw the pictures of camera paths in docs/ anew
+	$(SNAKEMAKE) resources/demo/kitchen.ply
+	$(BIN)/python workflow/scripts/path_pictures.py
 
 lock: $(VENV)/.ready  ## generate envs/<name>.yaml from envs/<name>.in.yaml
 	$(BIN)/python workflow/scripts/environments.py lock

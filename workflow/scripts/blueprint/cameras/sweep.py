@@ -12,8 +12,9 @@ from blueprint.cameras.surroundings import Room, Thing, detail
 from blueprint.errors import UserError
 
 M_PER_FRAME = 0.05
-LENGTHS_M = (1.0, 6.0)
-LEAST_LENGTH_M = 0.4
+LENGTHS_M = (1.0, 4.0)
+SHORTER = np.array([1.0, 0.8, 0.6, 0.4])
+OPEN_VIEW_M = 1.5
 MIDDLES = 90
 HEADINGS = 24
 VIEW_LIMIT_M = 6.0
@@ -48,21 +49,16 @@ def sweep_room(room: Room, request: Request, target: np.ndarray | None, offset: 
     Raises:
         UserError: there is no free line of that length.
     """
-    wished_m = length_of(request)
+    lengths_m = length_of(request) * (SHORTER if request.length_m is None else np.ones(1))
     if request.heading_deg is None:
         headings = np.arange(HEADINGS) * 2 * np.pi / HEADINGS
     else:
         headings = np.radians([request.heading_deg, request.heading_deg + 180])
-    middle, heading = combinations(room.cells(MIDDLES), headings)
-    length_m = wished_m
-    while True:
-        tried = line(middle, heading, room.height_m, length_m * (along(SAMPLES) - 0.5))
-        free = room.free(tried).all(axis=1)
-        if free.any() or request.length_m is not None or length_m < LEAST_LENGTH_M:
-            break
-        length_m *= 0.8
+    middle, heading, length_m = combinations(room.cells(MIDDLES), headings, lengths_m)
+    tried = line(middle, heading, room.height_m, length_m[:, None] * (along(SAMPLES) - 0.5))
+    free = room.free(tried).all(axis=1)
     if not free.any():
-        raise UserError(_why_not(room, middle, heading, length_m))
+        raise UserError(_why_not(room, middle, heading, float(lengths_m.min())))
     default_deg = LOOK_DOWN_DEG if target is None else None
 
     def views(eyes: np.ndarray, towards: np.ndarray) -> np.ndarray:
@@ -78,15 +74,16 @@ def sweep_room(room: Room, request: Request, target: np.ndarray | None, offset: 
         direction(across[free, None, None] + fan, np.radians(LOOK_DOWN_DEG)),
         VIEW_LIMIT_M,
     )
-    chosen, worth = shortlist(free, depth_m.min(axis=(1, 2)) + depth_m.mean(axis=(1, 2)), across, offset)
+    view_m = np.minimum(depth_m.min(axis=(1, 2)), OPEN_VIEW_M) + depth_m.mean(axis=(1, 2))
+    chosen, worth = shortlist(free, view_m + 2 * length_m / lengths_m.max(), across, offset)
     middles = tried[chosen, SAMPLES // 2]
     seen = detail(room.space, middles, views(middles, across[chosen]), request.fov_x_rad)
     best = chosen[np.argmax(worth + scaled(seen))]
-    eyes = line(middle[[best]], heading[[best]], room.height_m, length_m * (along(request.frames) - 0.5))[0]
+    eyes = line(middle[[best]], heading[[best]], room.height_m, length_m[best] * (along(request.frames) - 0.5))[0]
     forwards = views(eyes, np.full(len(eyes), across[best]))
     if request.heading_deg is not None and np.cos(heading[best] - np.radians(request.heading_deg)) < 0:
         eyes, forwards = eyes[::-1], forwards[::-1]  # the better view is on the right of the way asked for
-    facts = {"middle": eyes.mean(axis=0), "length_m": length_m, "heading_deg": np.degrees(heading[best])}
+    facts = {"middle": eyes.mean(axis=0), "length_m": length_m[best], "heading_deg": np.degrees(heading[best])}
     return Placed(eyes, forwards, facts)
 
 
