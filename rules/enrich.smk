@@ -58,6 +58,7 @@ rule enrich:
     shell:
         "python $BLUEPRINT_SCRIPTS/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
         " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
+        " --scratch .snakemake/enrich/{wildcards.facility}/{wildcards.clip}"
         " --gpus {resources.gpu} --offload {resources.offload} --cosmos-root={resources.cosmos_root:q}"
         " --cache resources/embeddings > {log:q} 2>&1"
 

@@ -9,11 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
+from blueprint import config as configuration
+from blueprint.enrich.variants import clip_spec
 from blueprint.video import probe, read_video
 from rendered_clips import write_clip
-from workflow_runs import clean_environment, planned_jobs, snakemake, snakemake_command, write_config
+from workflow_runs import SCRIPTS, clean_environment, planned_jobs, snakemake, snakemake_command, write_config
 
 DOUBLES = Path(__file__).parent / "doubles"
 NAMES = ["rain", "snow", "dusk", "noon", "fog"]
@@ -108,15 +112,17 @@ def test_all_variants_of_a_clip_are_made_by_one_process(project):
     ).stdout.strip()
     assert provenance["engine"] == "cosmos-transfer2.5"
     assert provenance["model"]["commit"] == commit
-    assert provenance["sample"]["prompt"] == "a hall in snow"
-    assert provenance["sample"]["depth"] == {"control_weight": 1.0, "control_path": str(clip / "depth.mp4")}
+    assert provenance["variant"]["prompt"] == "a hall in snow"
+    assert provenance["run"]["arguments"]["depth"]["control_path"] == str(clip / "depth.mp4")
+    assert provenance["run"]["arguments"]["negative_prompt"] == "the model's own"
+    assert str(project) not in json.dumps({**provenance, "run": {}}), "nothing but `run` depends on the place"
     assert provenance["fit"]["model_frames"] == 93
     assert provenance["fit"]["model_width"] == 960, "96x64 is nearest to 4:3"
     assert provenance["run"]["gpus"] == ["NVIDIA H100 80GB HBM3"]
     assert provenance["run"]["vram_peak_gb"] > 0
     assert provenance["run"]["seconds"] > 0
     assert "[5/5] Processing sample fog" in job_log(project), "the repository's progress is in the job's log"
-    assert not output(project, ".scratch").exists()
+    assert not (project / ".snakemake" / "enrich" / "hall" / "orbit").exists(), "what was being made is gone"
 
 
 def test_frames_stay_in_place(project):
@@ -188,6 +194,31 @@ def test_killed_after_two_of_five_makes_three_more(project, monkeypatch):
         variant, _, suffix = name.split(".")
         assert output(project, f"{variant}.{suffix}").read_bytes() == content
     assert "Nothing to be done" in run(project, config).stdout
+
+
+def test_ended_job_leaves_no_process_on_the_card(project, monkeypatch):
+    monkeypatch.setenv("DOUBLE_HANG_AT", "1")
+    clip = project / "results" / "hall" / "clips" / "orbit"
+    config = configuration.complete(yaml.safe_load(configure(project).read_text()), "my.yaml")
+    spec = clip_spec(config["enrich"], config["facilities"][0], "orbit")
+    line = [sys.executable, str(SCRIPTS / "enrich.py"), "--spec", json.dumps(spec), "--code", "c", "--gpus", "1"]
+    for option, name in (
+        ("rgb", "rgb.mp4"),
+        ("depth", "depth.mp4"),
+        ("depth-m", "depth.npz"),
+        ("cameras", "cameras.json"),
+    ):
+        line += [f"--{option}", str(clip / name)]
+    line += ["--folder", str(output(project, "")), "--scratch", str(project / "scratch")]
+    line += ["--cosmos-root", str(project.parent / "cosmos transfer")]
+    process = subprocess.Popen(line)
+    while not list(output(project, ".kept").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.2)
+    (child,) = psutil.Process(process.pid).children()
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_only_what_changed_is_made_again(project):

@@ -31,7 +31,7 @@ def clip(tmp_path_factory):
 def made(clip, tmp_path_factory):
     """Render and all presets as arrays [F, H, W, 3] in 0-255."""
     folder = tmp_path_factory.mktemp("enriched")
-    enrich.enrich(clip, SPEC, "code", folder)
+    enrich.enrich(clip, SPEC, "code", folder, folder / "scratch")
     videos = {"render": clip.rgb} | {name: folder / f"{name}.mp4" for name in PRESETS}
     return {name: np.stack(list(read_video(path))).astype(np.float64) for name, path in videos.items()}
 
@@ -85,7 +85,7 @@ def test_same_seed_gives_the_same_file_and_another_seed_another_window(clip, tmp
     spec = {**SPEC, "variants": [{"name": "v", "seed": 3, "preset": "cctv"}]}
     other = {**SPEC, "variants": [{"name": "v", "seed": 4, "preset": "cctv"}]}
     for name, chosen in (("a", spec), ("b", spec), ("c", other)):
-        enrich.enrich(clip, chosen, "code", tmp_path / name)
+        enrich.enrich(clip, chosen, "code", tmp_path / name, tmp_path / "scratch")
     a, b, c = ((tmp_path / name / "v.mp4").read_bytes() for name in "abc")
     assert a == b
     assert a != c

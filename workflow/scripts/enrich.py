@@ -10,6 +10,8 @@ import argparse
 import logging
 import platform
 import shutil
+import signal
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +28,7 @@ from blueprint.video import probe
 log = logging.getLogger("enrich")
 
 
-def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine: Any) -> list[str]:
+def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, scratch: Path, **machine: Any) -> list[str]:
     """Make the variants of a clip that are not finished yet.
 
     Args:
@@ -34,6 +36,7 @@ def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine:
         spec: engine, settings and variants, from `blueprint.enrich.variants.clip_spec`.
         code: digest of the sources.
         folder: where ``<variant>.mp4`` and ``<variant>.json`` go.
+        scratch: folder for what is being made; emptied first, removed at the end.
         machine: what `Options` holds besides settings and scratch folder.
 
     Returns:
@@ -45,7 +48,6 @@ def enrich(clip: Clip, spec: dict[str, Any], code: str, folder: Path, **machine:
     variants = [Variant(**entry) for entry in spec["variants"]]
     inputs = {name: file_digest(getattr(clip, name)) for name in ("rgb", "depth", "depth_m", "cameras")}
     inputs |= {path: file_digest(Path(path)) for path in control_files(spec)}
-    scratch = folder / ".scratch"
     options = Options(settings=spec["settings"], scratch=scratch.resolve(), **machine)
     engine = load_engine(spec["engine"])
     identity = engine.identity(options)
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--spec", type=cli.json_argument, required=True, help="engine, settings, variants (JSON)")
     parser.add_argument("--code", required=True, help="digest of the sources")
     parser.add_argument("--folder", type=Path, required=True, help="where the variants go")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for what is being made")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs given to this job")
     parser.add_argument(
         "--offload", choices=("auto", "always", "never"), default="auto", help="idle models leave the GPU"
@@ -106,9 +109,16 @@ def main() -> None:
         "--cache", type=Path, default=Path("resources/embeddings"), help="where text embeddings are kept"
     )
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that an engine ends what it started
     clip = Clip(args.rgb, args.depth, args.depth_m, args.cameras, probe(args.rgb))
     root = Path(args.cosmos_root) if args.cosmos_root else None
-    machine = {"gpus": args.gpus, "offload": args.offload, "cosmos_root": root, "cache": args.cache}
+    machine = {
+        "scratch": args.scratch,
+        "gpus": args.gpus,
+        "offload": args.offload,
+        "cosmos_root": root,
+        "cache": args.cache,
+    }
     enrich(clip, args.spec, args.code, args.folder, **machine)
 
 

@@ -57,7 +57,7 @@ class Options:
     """What an engine needs besides the clip: settings that decide the pixels, and facts of this machine."""
 
     settings: dict[str, Any]
-    scratch: Path  # an empty folder on the file system of the outputs
+    scratch: Path  # an empty folder, absolute
     gpus: int = 0
     offload: Literal["auto", "always", "never"] = "auto"
     cosmos_root: Path | None = None

@@ -23,7 +23,7 @@ from blueprint.enrich.gpu import Gpu, PeakMemory, held_gpus
 from blueprint.enrich.model_sizes import chunk_starts, model_size
 from blueprint.enrich.requirements import check_vram, vram_needed_gb
 from blueprint.errors import UserError
-from blueprint.files import write_json
+from blueprint.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ MAX_FRAMES = 5000  # NUM_MAX_FRAMES of the repository: it drops what comes after
 POLL_S = 0.5
 DISTILLED_FRAMES = 93  # the distilled model continues no clip
 COPIED_SETTINGS = ("guidance", "num_steps", "resolution", "num_conditional_frames", "num_video_frames_per_chunk")
-# The distilled checkpoint is registered only when this is set.
-EXPERIMENTAL = {"COSMOS_EXPERIMENTAL_CHECKPOINTS": "1"}
 
 
 def identity(options: Options) -> dict[str, Any]:
@@ -134,15 +132,16 @@ def _run_batch(
 ) -> None:
     out = folder / "out"
     out.mkdir(parents=True)
-    samples = {variant.name: sample(clip, variant, options.settings) for variant in variants}
-    specs = []
-    for name, spec in samples.items():
-        specs.append(folder / f"{name}.json")
-        write_json(specs[-1], spec)
+    specs = [folder / f"{variant.name}.json" for variant in variants]
+    for path, variant in zip(specs, variants, strict=True):
+        write_json(path, sample(clip, variant, options.settings))
     line = command(root, specs, out, options.settings, len(gpus))
     log.info("running %s", " ".join(line))
-    environment = os.environ | EXPERIMENTAL | {"CUDA_VISIBLE_DEVICES": ",".join(str(gpu.index) for gpu in gpus)}
-    commit = _commit(root)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(str(gpu.index) for gpu in gpus)}
+    environment["PYTHONUNBUFFERED"] = "1"  # its progress appears in the log as it goes
+    if options.settings["model"] == "edge/distilled":
+        environment["COSMOS_EXPERIMENTAL_CHECKPOINTS"] = "1"  # the checkpoint is registered only then
+    model = {"name": f"nvidia/Cosmos-Transfer2.5-2B ({options.settings['model']})", "commit": _commit(root)}
     pending = list(variants)
     since = time.perf_counter()
     with PeakMemory(gpus) as memory, subprocess.Popen(line, cwd=root, env=environment) as process:
@@ -155,17 +154,17 @@ def _run_batch(
                         "seconds": now - since,
                         "gpus": [gpu.name for gpu in gpus],
                         "vram_peak_gb": round(memory.peak_gb, 2),
+                        "arguments": read_json(out / f"{variant.name}.json"),  # all of them, defaults filled in
                     }
                     since = now
-                    model = {"name": f"nvidia/Cosmos-Transfer2.5-2B ({options.settings['model']})", "commit": commit}
-                    provenance = {"model": model, "sample": samples[variant.name], "fit": fit(clip, options.settings)}
-                    finish(variant, out / f"{variant.name}.mp4", {**provenance, "run": run})
+                    provenance = {"model": model, "fit": fit(clip, options.settings), "run": run}
+                    finish(variant, out / f"{variant.name}.mp4", provenance)
                     pending.remove(variant)
                 if status is not None:
                     break
                 time.sleep(POLL_S)
         except BaseException:
-            process.terminate()
+            process.terminate()  # and wait for it: the card must be free when this job has ended
             raise
     if pending:
         names = ", ".join(variant.name for variant in pending)

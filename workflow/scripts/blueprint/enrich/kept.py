@@ -45,7 +45,7 @@ class Kept:
         The provenance is written last: its presence says that the variant is finished.
         """
         kept_video, kept_provenance = self._entry(variant)
-        video.replace(kept_video)
+        shutil.move(video, kept_video)  # the scratch folder may be on another disk
         write_json(kept_provenance, {**provenance, "sha256": file_digest(kept_video)})
         self._publish(variant)
 
