@@ -25,7 +25,8 @@ EPS2D = 0.3  # pixels squared, added to the variance of each projected Gaussian
 ALPHA_MIN = 1 / 255
 ALPHA_MAX = 0.999
 TRANSMITTANCE_MIN = 1e-4
-TILE = 8
+TILE = 16  # pixels handled at a time, across and down
+SLAB = 256  # Gaussians handled at a time
 
 
 def rotation_matrices(quats: Tensor) -> Tensor:
@@ -116,10 +117,9 @@ def rasterize(
     directions = torch.nn.functional.normalize(means + rotation.T @ translation, dim=-1)
     basis = spherical_harmonics(directions, degree)
     colours = (torch.einsum("nk,nkc->nc", basis, sh[:, : basis.shape[1]]) + 0.5).clamp(min=0)
-    features = torch.cat([colours, z[:, None]], -1)
+    features = torch.cat([colours, z[:, None], torch.ones_like(z[:, None])], -1)
 
-    image = torch.zeros(height, width, 4, dtype=dtype)
-    alpha = torch.zeros(height, width, dtype=dtype)
+    image = torch.zeros(height, width, 5, dtype=dtype)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             corner = torch.tensor([left, top], dtype=dtype)
@@ -127,21 +127,29 @@ def rasterize(
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             grid_y, grid_x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
             pixels = torch.stack([grid_x, grid_y], -1).reshape(-1, 2).to(dtype) + corner + 0.5
-            weights = _weights(pixels, centres_px[near], conics[near], opacities[near])  # [P, n]
-            image[top : top + rows, left : left + columns] = (weights @ features[near]).reshape(rows, columns, 4)
-            alpha[top : top + rows, left : left + columns] = weights.sum(-1).reshape(rows, columns)
+            blended = _blend(pixels, centres_px[near], conics[near], opacities[near], features[near])
+            image[top : top + rows, left : left + columns] = blended.reshape(rows, columns, 5)
 
+    alpha = image[..., 4]
     rgb = image[..., :3] + (1 - alpha[..., None]) * torch.tensor(background, dtype=dtype)
     depth = image[..., 3] / alpha.clamp(min=1e-10)
     return Frame(*(tensor.to(torch.float32).numpy() for tensor in (rgb.clamp(0, 1), depth, alpha)))
 
 
-def _weights(pixels: Tensor, centres_px: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
-    """Blending weights [P, n] at pixel centres [P, 2] of n Gaussians, near to far."""
-    dx, dy = (pixels[:, None] - centres_px).unbind(-1)
-    sigma = 0.5 * (conics[:, 0, 0] * dx * dx + conics[:, 1, 1] * dy * dy) + conics[:, 0, 1] * dx * dy
-    alpha = (opacities * torch.exp(-sigma)).clamp(max=ALPHA_MAX)
-    alpha = torch.where((sigma < 0) | (alpha < ALPHA_MIN), 0.0, alpha)
-    after = torch.cumprod(1 - alpha, -1)
-    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], -1)
-    return torch.where(after > TRANSMITTANCE_MIN, alpha * before, 0.0)
+def _blend(pixels: Tensor, centres_px: Tensor, conics: Tensor, opacities: Tensor, features: Tensor) -> Tensor:
+    """Features [n, C] of n Gaussians, near to far, summed up at pixel centres [P, 2] with their weights; [P, C]."""
+    total = features.new_zeros(len(pixels), features.shape[1])
+    light = features.new_ones(len(pixels), 1)  # transmittance; 0 once a pixel has ended
+    for some in torch.arange(len(features)).split(SLAB):
+        dx, dy = (pixels[:, None] - centres_px[some]).unbind(-1)  # [P, SLAB]
+        a, b, c = conics[some, 0, 0], conics[some, 0, 1], conics[some, 1, 1]
+        sigma = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+        alpha = (opacities[some] * torch.exp(-sigma)).clamp(max=ALPHA_MAX)
+        alpha = torch.where((sigma < 0) | (alpha < ALPHA_MIN), 0.0, alpha)
+        after = light * torch.cumprod(1 - alpha, -1)
+        before = torch.cat([light, after[:, :-1]], -1)
+        total += torch.where(after > TRANSMITTANCE_MIN, alpha * before, 0.0) @ features[some]
+        light = torch.where(after[:, -1:] > TRANSMITTANCE_MIN, after[:, -1:], 0.0)
+        if not light.any():
+            break
+    return total
