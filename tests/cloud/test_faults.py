@@ -261,11 +261,12 @@ def test_uploads_are_corrupted(rent, b2, vast):
     assert is_stopped(vast)
 
 
-def test_vasts_api_is_down_for_a_while(rent, b2, vast):
-    machine = rent(environment={"TEST_SLEEP_S": "0.3"}, cloud={"vast": {"patience_s": 12}})
+@pytest.mark.parametrize("seconds", [4, pytest.param(120, marks=pytest.mark.slow)])
+def test_vasts_api_is_down_for_a_while(rent, b2, vast, seconds):
+    machine = rent(environment={"TEST_SLEEP_S": "0.3"}, cloud={"vast": {"patience_s": 3 * seconds}})
     snakemake = machine.start()
     wait_until(lambda: started(machine))
-    vast.down_for(4)
+    vast.down_for(seconds)
     assert snakemake.wait() == 0, machine.output()
     assert is_stopped(vast)
 
