@@ -122,10 +122,9 @@ def test_the_demo_survives_two_machines(services, tmp_path, capsys):
     config = str(write_config(tmp_path, demo_config()))
     origin = tmp_path / "origin"
     commit(origin)
-    undisturbed = DemoMachine(tmp_path / "undisturbed", b2, vast, journal, 99, origin=origin)
-    local = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config]
-    subprocess.run(local, cwd=undisturbed.folder, env=undisturbed.variables(), check=True, capture_output=True)
-    assert not b2.calls
+    options = {"origin": origin, "cloud": {"run_id": "undisturbed"}}
+    undisturbed = DemoMachine(tmp_path / "undisturbed", b2, vast, journal, 99, **options)
+    assert undisturbed.run("--configfile", config) == 0, undisturbed.output()
     again = []
     for number in range(3):
         machine = DemoMachine(tmp_path / f"machine-{number}", b2, vast, journal, number + 1, origin=origin)
