@@ -76,7 +76,7 @@ class Faults:
     corrupt_uploads: int = 0
     """Flip a byte of this many uploads on the way, so that their checksums do not match."""
     corrupt_stored: int = 0
-    """Flip a byte of this many uploads after the checksum was found right: the bucket holds something else."""
+    """Flip a byte of this many results after the checksum was found right: the bucket holds something else."""
 
 
 @dataclass
@@ -347,7 +347,7 @@ def _handler(b2: LoopbackB2):
                 if header.lower().startswith(prefix)
             }
             answer = b2.simulator.upload_file(address, token, name, len(body), kind, checksum, info, stream)
-            if self.take("corrupt_stored"):
+            if "/.cloud/" not in name and self.take("corrupt_stored"):
                 bucket = b2.simulator.bucket_id_to_bucket[b2.bucket_id]
                 file = bucket.file_id_to_file[answer["fileId"]]
                 file.data_bytes = bytes([file.data_bytes[0] ^ 1]) + file.data_bytes[1:]

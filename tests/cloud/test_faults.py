@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -51,6 +51,27 @@ def rent(b2, vast, tmp_path):
     for machine in machines:
         if machine.folder.exists():
             machine.take_away()
+
+
+@pytest.fixture
+def held(tmp_path):
+    """Keep the jobs `make/<number>` from finishing for as long as a block lasts."""
+
+    @contextmanager
+    def hold(*numbers):
+        files = [tmp_path / f"journal.hold-{number}" for number in numbers]
+        for file in files:
+            file.touch()
+        yield
+        for file in files:
+            file.unlink()
+
+    return hold
+
+
+def guard_log(machine):
+    path = machine.folder / "results/.cloud/guard.log"
+    return path.read_text() if path.exists() else ""
 
 
 def started(machine):
@@ -180,15 +201,15 @@ def test_nothing_to_do_still_ends_the_machine(rent, b2, vast):
     assert is_stopped(vast, 8)
 
 
-def test_the_bucket_is_down_for_a_while(rent, b2, vast):
-    machine = rent(environment={"TEST_SLEEP_S": "0.8"})
-    snakemake = machine.start()
-    wait_until(lambda: started(machine))
-    b2.faults.down = True
-    log = machine.folder / "results/.cloud/guard.log"
-    wait_until(lambda: "The copy failed 2 times" in log.read_text())
-    assert snakemake.poll() is None
-    b2.faults.down = False
+def test_the_bucket_is_down_for_a_while(rent, b2, vast, held):
+    machine = rent()
+    with held(3):
+        snakemake = machine.start()
+        wait_until(lambda: started(machine))
+        b2.faults.down = True
+        wait_until(lambda: "The copy failed 2 times" in guard_log(machine))
+        assert snakemake.poll() is None
+        b2.faults.down = False
     assert snakemake.wait() == 0, machine.output()
     assert SAVED in machine.output() and is_stopped(vast)
     assert jobs_in_bucket(b2) == ALL_JOBS
@@ -253,7 +274,7 @@ def test_uploads_are_corrupted(rent, b2, vast):
     wait_until(lambda: started(machine))
     b2.faults.corrupt_uploads, b2.faults.corrupt_stored = 2, 1
     assert snakemake.wait() == 0, machine.output()
-    assert "Not equal in the bucket, copying again" in (machine.folder / "results/.cloud/guard.log").read_text()
+    assert "Not equal in the bucket, copying again" in guard_log(machine)
     here = tree(machine.folder)
     assert {name: content for name, (content, _) in b2.files().items()} == {
         name: here[name.removeprefix("blueprint/test/")] for name in b2.files()
@@ -292,34 +313,29 @@ def test_a_stop_is_accepted_and_never_happens(rent, b2, vast):
     assert is_stopped(vast)
 
 
-def test_two_runs_share_one_guard(rent, b2, vast, tmp_path):
-    holds = [tmp_path / f"journal.hold-{i}" for i in (0, 1)]
-    for hold in holds:
-        hold.touch()
+def test_two_runs_share_one_guard(rent, b2, vast, held):
     machine = rent()
-    first = machine.start("results/used/0.txt")
-    guard = wait_until(machine.guard)
-    second = machine.start("results/used/1.txt")
-    wait_until(lambda: {"make/0", "make/1"} <= set(started(machine)))
-    holds[0].unlink()
-    assert first.wait() == 0, machine.output()
-    assert "the guard goes on with it" in machine.output()
-    assert machine.guard() == guard and not is_stopped(vast)
-    holds[1].unlink()
+    with held(1):
+        with held(0):
+            first = machine.start("results/used/0.txt")
+            guard = wait_until(machine.guard)
+            second = machine.start("results/used/1.txt")
+            wait_until(lambda: {"make/0", "make/1"} <= set(started(machine)))
+        assert first.wait() == 0, machine.output()
+        assert "the guard goes on with it" in machine.output()
+        assert machine.guard() == guard and not is_stopped(vast)
     assert second.wait() == 0, machine.output()
     assert machine.output().count(f"The guard is process {guard};") == 2
     assert is_stopped(vast)
     assert jobs_in_bucket(b2) == {"make/0", "make/1", "use/0", "use/1"}
 
 
-def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, vast, tmp_path):
-    hold = tmp_path / "journal.hold-0"
-    hold.touch()
+def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, vast, held):
     machine = rent()
-    first = machine.start()
-    wait_until(lambda: started(machine))
-    assert machine.run() == 1
-    hold.unlink()
+    with held(0):
+        first = machine.start()
+        wait_until(lambda: started(machine))
+        assert machine.run() == 1
     assert "cannot be locked" in machine.output()
     assert not is_stopped(vast)
     assert first.wait() == 0, machine.output()
@@ -342,25 +358,29 @@ def test_a_budget_spent_by_earlier_machines_stops_at_once(rent, b2, vast):
 
 
 def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
-    # 360 dollars per hour: the budget lasts for about four seconds.
+    # 360 dollars per hour: the budget lasts for eight seconds.
     machine = rent(
-        environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 0.4, "rate_usd_per_h": 360, "grace_s": 1}
+        environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 0.8, "rate_usd_per_h": 360, "grace_s": 1}
     )
     snakemake = machine.start()
     wait_until(lambda: len(started(machine)) == 2)
     assert snakemake.wait(timeout=60) == 1
-    assert "of a budget of 0.4, ALL of it" in machine.output()
-    assert "is spent: no new jobs" in (machine.folder / "results/.cloud/guard.log").read_text()
+    assert "of a budget of 0.8, ALL of it" in machine.output()
+    assert "is spent: no new jobs" in guard_log(machine)
     assert SAVED in machine.output() and is_stopped(vast)
     assert len(started(machine)) == 2
     assert not [command for command in machine.processes().values() if "sleep" in command]
     accounts = [json.loads(content) for name, (content, _) in b2.files().items() if "/ledger/" in name]
-    assert 0.4 <= accounts[0]["cost_usd"] < 6
+    assert 0.8 <= accounts[0]["cost_usd"] < 36
 
 
-def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast):
-    machine = rent(environment={"TEST_SLEEP_S": "4"}, cloud={"max_cost_usd": 0.2, "rate_usd_per_h": 360, "grace_s": 60})
-    assert machine.run() == 1
+def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast, held):
+    machine = rent(cloud={"max_cost_usd": 0.8, "rate_usd_per_h": 360, "grace_s": 600})
+    with held(0, 1, 2, 3):
+        snakemake = machine.start()
+        wait_until(lambda: len(started(machine)) == 2)
+        wait_until(lambda: "is spent: no new jobs" in guard_log(machine))
+    assert snakemake.wait() == 1
     assert set(started(machine)) == jobs_in_bucket(b2)
     assert len(started(machine)) == 2
     assert is_stopped(vast)
@@ -393,20 +413,18 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_the_disk_is_full(rent, b2, vast, small_disk, tmp_path):
-    hold = tmp_path / "journal.hold-3"
-    hold.touch()
+def test_the_disk_is_full(rent, b2, vast, small_disk, held):
     machine = rent("small/one")
-    snakemake = machine.start()
-    wait_until(lambda: len(jobs_in_bucket(b2)) >= 2)
-    saved = jobs_in_bucket(b2)
-    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
-        size = psutil.disk_usage(str(small_disk)).free - 1_000_000
-        os.posix_fallocate(filler.fileno(), 0, size)
-        filler.seek(size)
-        while filler.write(b"x" * 4096):
-            pass
-    hold.unlink()
+    with held(3):
+        snakemake = machine.start()
+        wait_until(lambda: len(jobs_in_bucket(b2)) >= 2)
+        saved = jobs_in_bucket(b2)
+        with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            size = psutil.disk_usage(str(small_disk)).free - 1_000_000
+            os.posix_fallocate(filler.fileno(), 0, size)
+            filler.seek(size)
+            while filler.write(b"x" * 4096):
+                pass
     assert snakemake.wait() == 1
     wait_until(lambda: is_stopped(vast))
     assert saved <= jobs_in_bucket(b2)

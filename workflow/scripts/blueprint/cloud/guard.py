@@ -190,11 +190,13 @@ class Guard:
         self.earliest_copy_s = self.next_copy_s = 0.0
         self.failures = 0
         self.seen_ns = 0
+        self.said = ""
         self.spent_since_s: float | None = None
         self.terminated_since_s: float | None = None
 
     def report(self, phase: Literal["watching", "finishing", "ended", "failed"], message: str) -> None:
         """Say what goes on, in the log and in the state file; a full disk does not stop the guard."""
+        self.said = message
         log.info("%s: %s", phase, message)
         state = State(self.me, phase, message, round(self.ledger.total_usd, 4))
         attempt(lambda: write_json(self.root / STATE, asdict(state)))

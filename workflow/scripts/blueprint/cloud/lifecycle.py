@@ -120,21 +120,24 @@ def finish(settings: CloudSettings, root: Path) -> tuple[bool, str]:
     Returns:
         Whether the results are safe and the instance has ended, and what there is to say.
     """
-    while state := guard.running_guard(root):
+    while True:
+        alive = guard.running_guard(root)
+        if alive and alive.phase in ("ended", "failed"):
+            return alive.phase == "ended", alive.message
+        if alive is None:
+            with guard.only_one(root) as is_only_one:
+                if is_only_one:
+                    return _finish_here(settings, root)
         time.sleep(guard.TICK_S)
-        last = guard.read_state(root)
-        if last and last.guard == state.guard and last.phase in ("ended", "failed"):
-            return last.phase == "ended", last.message
-    with guard.only_one(root) as is_only_one:
-        if not is_only_one:
-            return finish(settings, root)
-        try:
-            worker = guard.Guard(settings, root)
-        except UserError as error:
-            return False, f"{error} {_stop(settings)}"
-        done = worker.finish()
-        last = guard.read_state(root)
-        return done, last.message if last else ""
+
+
+def _finish_here(settings: CloudSettings, root: Path) -> tuple[bool, str]:
+    try:
+        worker = guard.Guard(settings, root)
+    except UserError as error:
+        return False, f"{error} {_stop(settings)}"
+    done = worker.finish()
+    return done, worker.said
 
 
 def _stop(settings: CloudSettings) -> str:
