@@ -336,8 +336,8 @@ def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, va
         first = machine.start()
         wait_until(lambda: started(machine))
         assert machine.run() == 1
-    assert "cannot be locked" in machine.output()
-    assert not is_stopped(vast)
+        assert "cannot be locked" in machine.output()
+        assert not is_stopped(vast)
     assert first.wait() == 0, machine.output()
     assert jobs_in_bucket(b2) == ALL_JOBS and is_stopped(vast)
 
