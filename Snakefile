@@ -26,3 +26,11 @@ rule all:
     input:
         "results/report.html",
         PASSED if config["metrics"]["fail_run"] else [],
+        # Every product and not the report alone: Snakemake makes a deleted file again only if it is asked for.
+        for_all_clips("results/{facility}/clips/{clip}/rgb.mp4"),
+        for_all_clips("results/{facility}/clips/{clip}/depth.mp4"),
+        for_all_clips("results/{facility}/clips/{clip}/depth.npz"),
+        for_all_clips("results/{facility}/enriched/{clip}/{variant}.mp4"),
+        for_all_clips("results/{facility}/enriched/{clip}/{variant}.json"),
+        for_all_clips("results/{facility}/metrics/{clip}/{variant}.json"),
+        expand("results/{facility}/summary.csv", facility=FACILITIES),
