@@ -117,7 +117,7 @@ def manipulate_in_room(
     things = scaled(np.array([_things_on(space, place) for place in targets]))[number]
     stand = _standing_room(space, eyes)
     airy = np.minimum(space.clearance_m(eyes).min(axis=1) / AIRY_M, 1)
-    chosen, worth = shortlist(fits, things + stand + airy + 0.5 * flatness[number], heading, offset)
+    chosen, worth = shortlist(fits, things + stand + airy + flatness[number], heading, offset)
     best = chosen[np.argmax(worth)]
     frames = circle(
         point[best, :2],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy import ndimage
 
@@ -17,7 +19,7 @@ LEAST_SOLID_VOXELS = 8  # smaller clumps are floaters, as every scan has them
 LEAST_OPACITY = 0.05
 BOUNDS_PERCENTILES = (0.2, 99.8)
 SPAN_SIGMAS = 1.5
-SAMPLES_PER_AXIS = (1, 3, 5, 9, 17, 33)
+MAX_SAMPLES_PER_AXIS = 33
 FAR_M = 1e6
 SAMPLE_SIZE = 30_000
 DIAGONAL = 3**0.5
@@ -120,24 +122,33 @@ def _coverage(
     shape: tuple[int, ...],
 ) -> np.ndarray:
     """Covered area of each voxel, in voxel faces."""
-    coverage = np.zeros(int(np.prod(shape)), dtype=np.float32)
     lengths = np.linalg.norm(axes, axis=2)
     area = 2 * np.pi * lengths[:, 0] * lengths[:, 1] * opacities / voxel_m**2
-    needed = 2 * SPAN_SIGMAS * lengths[:, 0] / voxel_m
-    level = np.searchsorted(SAMPLES_PER_AXIS[:-1], needed)
-    for number, samples in enumerate(SAMPLES_PER_AXIS):
-        members = np.flatnonzero(level == number)
-        offsets = np.linspace(-SPAN_SIGMAS, SPAN_SIGMAS, samples) if samples > 1 else np.zeros(1)
-        weights = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / 2)
-        weights /= weights.sum()
-        for i, first in enumerate(offsets):
-            for j, second in enumerate(offsets):
-                points = means[members] + first * axes[members, 0] + second * axes[members, 1]
-                index = np.floor((points - origin) / voxel_m).astype(int)
-                inside = ((index >= 0) & (index < shape)).all(axis=1)
-                flat = np.ravel_multi_index(tuple(index[inside].T), shape)
-                np.add.at(coverage, flat, area[members][inside] * np.float32(weights[i, j]))
-    return coverage.reshape(shape)
+    # As many samples along an axis as keep them within a voxel of each other, up to a limit.
+    samples = np.clip(np.ceil(2 * SPAN_SIGMAS * lengths[:, 0] / voxel_m), 1, MAX_SAMPLES_PER_AXIS).astype(np.int64)
+    coverage = np.zeros(shape, dtype=np.float32)
+    _spread(coverage, (means - origin) / voxel_m, axes / voxel_m, area, samples)
+    return coverage
+
+
+@numba.njit(cache=True)
+def _spread(coverage: np.ndarray, means: np.ndarray, axes: np.ndarray, areas: np.ndarray, samples: np.ndarray) -> None:
+    """Add areas [N] to the voxels that Gaussians reach; means [N, 3] and axes [N, 2, 3] are in voxels."""
+    for number in range(len(means)):
+        count = samples[number]
+        step = 2 * SPAN_SIGMAS / count
+        total = 0.0
+        for i in range(count):
+            total += math.exp(-(((i + 0.5) * step - SPAN_SIGMAS) ** 2) / 2)
+        for i in range(count):
+            u = (i + 0.5) * step - SPAN_SIGMAS
+            for j in range(count):
+                v = (j + 0.5) * step - SPAN_SIGMAS
+                x = math.floor(means[number, 0] + u * axes[number, 0, 0] + v * axes[number, 1, 0])
+                y = math.floor(means[number, 1] + u * axes[number, 0, 1] + v * axes[number, 1, 1])
+                z = math.floor(means[number, 2] + u * axes[number, 0, 2] + v * axes[number, 1, 2])
+                if 0 <= x < coverage.shape[0] and 0 <= y < coverage.shape[1] and 0 <= z < coverage.shape[2]:
+                    coverage[x, y, z] += areas[number] * math.exp(-(u * u + v * v) / 2) / total**2
 
 
 def _without_floaters(solid: np.ndarray) -> np.ndarray:
