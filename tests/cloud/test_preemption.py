@@ -117,6 +117,7 @@ def demo_config():
 def test_the_demo_survives_two_machines(services, tmp_path, capsys):
     b2, vast = services
     random, journal = seeded("demo"), tmp_path / "journal"
+    b2.set_secret("canary-b2-secret")
     config = str(write_config(tmp_path, demo_config()))
     origin = tmp_path / "origin"
     commit(origin)
@@ -146,6 +147,8 @@ def test_the_demo_survives_two_machines(services, tmp_path, capsys):
     assert again == []
     assert differences(undisturbed.folder / "results", machine.folder / "results") == []
     assert vast.status_of(3) == "exited"
+    for secret in (b"canary-b2-secret", VAST_KEY.encode()):
+        assert not [path for path, content in tree(machine.folder).items() if secret in content]
 
 
 CONDA = """#!/bin/sh

@@ -410,7 +410,9 @@ def restore(settings: CloudSettings, root: Path, patience_s: float = 60.0) -> Re
         # A machine that was taken away between an output and its record: nobody knows what it was made from, or whether
         # it is whole. Snakemake makes what is marked so again, and leaves other files alone.
         if not has_own_record(root, path):
-            write_json(root / INCOMPLETE / _record_path(path), {"external_jobid": None})
+            mark = root / INCOMPLETE / _record_path(path)
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text('{"external_jobid": null}', encoding="utf-8")
     report = Report(len(new), sum(stamp.size for stamp in new.values()), time.monotonic() - started)
     write_json(root / RESTORED, {"remote": remote_path(settings), "files": report.files})
     return report
