@@ -1,9 +1,10 @@
 """How fast the enrichment engines are, and how much memory they need.
 
-    .venv/bin/python benchmarks/enrich.py                       photometric presets on a synthetic clip
+    .venv/bin/python benchmarks/enrich.py                       photometric presets, speed
+    .venv/bin/python benchmarks/enrich.py --clip FOLDER         photometric presets, what they keep of a rendered clip
     .venv/bin/python benchmarks/enrich.py --engine diffusers    Cosmos-Transfer2.5 through diffusers
 
-On a GPU the second builds the full-size architecture with random weights (nothing is downloaded; embeddings are random
+On a GPU the last builds the full-size architecture with random weights (nothing is downloaded; embeddings are random
 too) and times one denoising step, compares attention backends, batched guidance and `torch.compile`, then makes a
 whole clip with and without offload. Without a GPU it runs a tiny model of the same classes and says so: that shows that
 the program works and nothing about speed.
@@ -15,13 +16,16 @@ import argparse
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from rich.console import Console
@@ -29,9 +33,13 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
+from blueprint import cameras as camera_files
 from blueprint import torchvision_ops
-from blueprint.enrich import Variant, photometric
+from blueprint.depth import iterate_depth
+from blueprint.enrich import Clip, Variant, photometric
 from blueprint.enrich.presets import PRESETS
+from blueprint.metrics.stability import View, warp_map
+from blueprint.video import probe, read_video, write_video
 
 torchvision_ops.make_importable()
 from diffusers import (  # noqa: E402
@@ -43,6 +51,7 @@ from diffusers import (  # noqa: E402
 )
 
 from blueprint.enrich.cosmos_diffusers import OFFLOAD_SEQUENCE, Guardrails, generate, negative_prompt  # noqa: E402
+from blueprint.metrics.score import ClipFiles, score  # noqa: E402
 
 # NVIDIA's docs/inference.md: seconds for 93 frames at 720p, 35 steps, one GPU.
 PUBLISHED_S = {"H100 PCIe, seg": 264.13, "H100 NVL, seg": 445.52, "H100 NVL, edge": 502.6, "B200, seg": 92.25}
@@ -261,6 +270,38 @@ def bench_photometric(console: Console, width: int, height: int, repeats: int) -
     console.print(table)
 
 
+def bench_fidelity(console: Console, folder: Path) -> None:
+    """What each preset keeps of a rendered clip: its edges, and how still it stands, frame warped onto frame."""
+    rendered = ClipFiles(*(folder / name for name in ("rgb.mp4", "depth.npz", "cameras.json")))
+    clip = Clip(rendered.rgb, folder / "depth.mp4", rendered.depth_m, rendered.cameras, probe(rendered.rgb))
+    cameras = camera_files.read(clip.cameras)
+    scene = photometric.place_scene(clip, cameras, seed=0)
+    names = ["edge_agreement", "temporal_stability"]
+    table = Table(f"presets on {folder}", *names, "flicker / render's own")
+    renders = list(read_video(rendered.rgb))
+    depths = [depth_m for depth_m, _ in iterate_depth(rendered.depth_m)]
+    for name, look in PRESETS.items():
+        frames = list(photometric.relit_frames(clip, cameras, look, scene, seed=0))
+        views = [View(*view) for view in zip(renders, frames, depths, cameras.viewmats, cameras.Ks, strict=True)]
+        flicker = np.mean([_warping_errors(before, now) for before, now in pairwise(views)], axis=0)
+        with tempfile.TemporaryDirectory() as place:
+            variant = Path(place) / "variant.mp4"
+            write_video(variant, frames, cameras.fps)
+            mean = score(rendered, variant, names, "cpu")["mean"]
+        table.add_row(name, *(f"{mean[metric]:.3f}" for metric in names), f"{flicker[1] / flicker[0]:.2f}")
+    console.print(table)
+
+
+def _warping_errors(before: View, now: View) -> tuple[float, float]:
+    """Mean absolute difference, in code values, of render and variant to their warped frame before (same surfaces)."""
+    where, same = warp_map(before, now)
+    errors = []
+    for old, new in ((before.render, now.render), (before.variant, now.variant)):
+        warped = cv2.remap(old, where, None, cv2.INTER_LINEAR)
+        errors.append(np.abs(warped.astype(float) - new)[same > 0].mean())
+    return errors[0], errors[1]
+
+
 def main() -> None:
     """Parse the command line and print machine, versions and tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -268,6 +309,7 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, nargs=2, default=(1280, 720), help="photometric: width and height in pixels"
     )
+    parser.add_argument("--clip", type=Path, help="photometric: folder of a rendered clip")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each")
     args = parser.parse_args()
     console = Console(width=100)
@@ -276,7 +318,9 @@ def main() -> None:
     console.print(
         ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "numpy")), sys.version.split()[0]
     )
-    if args.engine == "photometric":
+    if args.clip:
+        bench_fidelity(console, args.clip)
+    elif args.engine == "photometric":
         bench_photometric(console, *args.size, args.repeats)
     else:
         bench_diffusers(console, args.repeats)

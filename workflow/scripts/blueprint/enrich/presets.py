@@ -78,12 +78,11 @@ PRESETS: dict[str, Look] = {
     "overexposed_window": Look(
         prompt="{facility.description}, hard midday sunlight through a large window, overexposed highlights near the "
         "window and lens glare, photorealistic",
-        ambient_ev=-0.3,
-        window_ev=2.8,
+        ambient_ev=-0.8,
+        window_ev=2.6,
         window_k=6000,
-        window_radius_m=1.3,
-        glare=0.12,
-        exposure_ev=0.2,
+        window_radius_m=1.2,
+        glare=0.14,
     ),
     "cctv": Look(
         prompt="{facility.description}, seen by a cheap surveillance camera, washed-out colours, low contrast, "
@@ -92,11 +91,11 @@ PRESETS: dict[str, Look] = {
         ambient_k=5200,
         green=1.04,
         glare=0.08,
-        vignette_ev=1.1,
+        vignette_ev=0.7,
         contrast=0.9,
         saturation=0.25,
         black=0.012,
-        pattern=0.02,
+        pattern=0.006,
     ),
 }
 
