@@ -79,7 +79,8 @@ def state(folder):
     return {path: file_digest(path) for path in files if path.suffix != ".pyc"}
 
 
-def test_installs_the_pinned_commit_from_its_lock(upstream, tmp_path):
+def test_installs_the_pinned_commit_from_its_lock(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path / "elsewhere"))
     python = install(source(upstream), tmp_path, "stand-in")
     root = tmp_path / "share" / "stand-in"
     assert python == root / ".venv" / "bin" / "python"

@@ -96,7 +96,8 @@ def _git(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comple
 def _sync(upstream: Upstream, prefix: Path, root: Path) -> None:
     command = [sys.executable, "-m", "uv", "sync", "--frozen", "--python", upstream.python]
     command += ["--extra", upstream.extra] if upstream.extra else []
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    elsewhere = {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"}  # would install somewhere else
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     environment["UV_PYTHON_INSTALL_DIR"] = str(prefix / "share" / "uv-python")
     finished = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
     if finished.returncode:
