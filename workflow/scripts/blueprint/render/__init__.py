@@ -53,10 +53,10 @@ def _gsplat_obstacle() -> str:
     if not torch.cuda.is_available():
         return f"torch {torch.__version__} finds no CUDA device"
     try:
-        import gsplat  # noqa: F401
-    except ImportError as error:
-        return f"the gsplat package does not import ({error})"
-    return ""
+        from gsplat.cuda import _backend  # loads the compiled kernels, or compiles them
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"the gsplat package does not load ({error})"
+    return "" if _backend._C else "the gsplat package has no compiled kernels and finds no CUDA toolkit to compile them"
 
 
 def rasterize(
