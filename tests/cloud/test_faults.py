@@ -126,6 +126,21 @@ def test_a_local_run_touches_no_cloud(rent, b2, vast):
     assert not (machine.folder / "results/.cloud").exists()
 
 
+def test_secrets_in_runtime_env_reach_the_guard_and_nobody_else(rent, b2, vast):
+    machine = rent()
+    secrets = {**b2.environment(), "VAST_API_KEY": VAST_KEY}
+    (machine.folder / "config/runtime.env").write_text("".join(f"{name}={text}\n" for name, text in secrets.items()))
+    machine.environment |= dict.fromkeys(secrets, "")
+    snakefile = machine.folder / "Snakefile"
+    snakefile.write_text(snakefile.read_text().replace('shell:\n        "', 'shell:\n        "env > seen; '))
+    assert machine.run() == 0, machine.output()
+    assert SAVED in machine.output() and is_stopped(vast)
+    assert "TEST_JOURNAL" in (machine.folder / "seen").read_text()
+    holding = {path for path, content in tree(machine.folder).items() if CANARY.encode() in content}
+    assert holding == {"config/runtime.env"}
+    assert not [name for name in b2.files() if name.endswith("runtime.env")]
+
+
 def test_records_in_a_data_base_are_refused(rent, vast):
     machine = rent()
     assert machine.run("--persistence-backend", "db") == 1

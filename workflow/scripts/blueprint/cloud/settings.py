@@ -117,13 +117,14 @@ def _profile_folder(profile: str, environ: Mapping[str, str]) -> Path:
 def load(path: Path, environ: Mapping[str, str] | None = None, runtime_env: Path = RUNTIME_ENV) -> CloudSettings:
     """Read cloud settings and the secrets that go with them.
 
-    A variable of the environment wins over the same one in ``runtime_env``, which may be absent. Absent secrets are
-    left None: the host checks report all of them in one table.
+    A variable of the environment wins, unless it is empty, over the same one in ``runtime_env``, which may be absent.
+    Absent secrets are left None: the host checks report all of them in one table.
 
     Raises:
         UserError: every violation of the schema, one per line; an unreadable file; an instance id that is no number.
     """
-    variables = {**read_runtime_env(runtime_env), **(os.environ if environ is None else environ)}
+    given = os.environ if environ is None else environ
+    variables = {**read_runtime_env(runtime_env), **{name: value for name, value in given.items() if value}}
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
