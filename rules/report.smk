@@ -1,6 +1,10 @@
 # Report: verdicts against thresholds, and the page that a person looks at.
 from blueprint.files import file_digest, value_digest
 
+
+report: "../workflow/report/workflow.rst"
+
+
 # Locks of the environments that the jobs of this configuration run in; the first is that of a run without conda.
 ENVIRONMENT_LOCKS = ("laptop.constraints.txt", "render.yaml", f"{ENGINE_ENVIRONMENT[ENGINE]}.yaml", "metrics.yaml")
 
@@ -36,7 +40,12 @@ rule summary:
         ),
         marker="results/{facility}/preflight.json",
     output:
-        table="results/{facility}/summary.csv",
+        table=report(
+            "results/{facility}/summary.csv",
+            caption="../workflow/report/summary.rst",
+            category="Scores",
+            labels={"facility": "{facility}"},
+        ),
         verdicts="results/{facility}/summary.json",
     log:
         "logs/{facility}/summary.log",
@@ -59,7 +68,12 @@ rule preview:
         variants=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
         scores=expand("results/{{facility}}/metrics/{{clip}}/{variant}.json", variant=VARIANTS),
     output:
-        video="results/{facility}/previews/{clip}.mp4",
+        video=report(
+            "results/{facility}/previews/{clip}.mp4",
+            caption="../workflow/report/preview.rst",
+            category="Clips",
+            labels={"facility": "{facility}", "clip": "{clip}"},
+        ),
         data="results/{facility}/previews/{clip}.json",
     log:
         "logs/{facility}/previews/{clip}.log",
@@ -89,7 +103,7 @@ rule report:
         videos=for_all_clips("results/{facility}/previews/{clip}.mp4"),
         previews=for_all_clips("results/{facility}/previews/{clip}.json"),
     output:
-        page="results/report.html",
+        page=report("results/report.html", caption="../workflow/report/page.rst", category="Report"),
     log:
         "logs/report.log",
     conda:

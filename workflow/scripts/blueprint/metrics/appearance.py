@@ -82,7 +82,16 @@ class FramePairs:
 
 
 def ssim_terms(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean SSIM and mean contrast-structure term of every channel, [B, C] each."""
+    """Mean SSIM and mean contrast-structure term of every channel, [B, C] each.
+
+    One channel at a time: what a CPU works on then fits its caches.
+    """
+    channels = [_channel_ssim_terms(*pair) for pair in zip(x.split(1, 1), y.split(1, 1), strict=True)]
+    similarity, contrast = zip(*channels, strict=True)
+    return torch.cat(similarity, 1), torch.cat(contrast, 1)
+
+
+def _channel_ssim_terms(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     c1, c2 = 0.01**2, 0.03**2
     taps = _gaussian(11, 1.5)
     mean_x, mean_y = _blur(x, taps), _blur(y, taps)

@@ -22,7 +22,7 @@ from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.verdicts import mean_of
 
 log = logging.getLogger(__name__)
-PIXELS_PER_BATCH = {"cpu": 600_000, "cuda": 16_000_000}
+PIXELS_PER_BATCH = {"cpu": 200_000, "cuda": 16_000_000}
 """Fits a CPU's caches; fills a GPU. A 720p frame has 0.9 million."""
 
 
