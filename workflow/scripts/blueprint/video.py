@@ -22,7 +22,7 @@ from blueprint.files import whole_file
 
 CRF = 10
 # Without mbtree: its assembly reads memory that nothing wrote, so equal frames would now and then give other bytes.
-X264 = {"preset": "fast", "mbtree": "0"}
+X264 = {"preset": "veryfast", "mbtree": "0"}
 ENCODER_THREADS = 4
 # Chroma is averaged and interpolated at full precision; the default flags shift colours by up to one level.
 SCALING = (
