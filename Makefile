@@ -21,7 +21,7 @@ $(VENV)/.ready: envs/laptop.txt envs/laptop.constraints.txt
 	touch $@
 
 demo: $(VENV)/.ready  ## render, enrich, score and report the demo kitchen on this machine's CPU
-	$(SNAKEMAKE) --cores $(CORES)
+	$(SNAKEMAKE) --cores $(CORES) --logger rich
 	@echo "Open results/report.html in a browser."
 
 test: $(VENV)/.ready  ## run the tests
