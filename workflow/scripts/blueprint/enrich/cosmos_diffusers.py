@@ -250,7 +250,8 @@ def load(
     if unknown:
         pipe.text_encoder.to(device)
         for prompt in unknown:
-            embedding, _ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False, device=device)
+            with torch.no_grad():
+                embedding, _ = pipe.encode_prompt(prompt, do_classifier_free_guidance=False, device=device)
             with whole_file(files[prompt]) as part:
                 save_file({"embedding": embedding.contiguous().cpu()}, part)
         pipe.register_modules(text_encoder=None, tokenizer=None)
