@@ -202,3 +202,23 @@ def test_controls_are_at_the_models_size(tmp_path):
     assert weak.mean() > strong.mean()
     own = list(control_frames(clip, "seg", {"control_path": str(Path(clip.rgb))}, 96, 64))
     assert np.array_equal(own[0], next(read_video(clip.rgb)))
+
+
+@pytest.mark.gpu
+def test_on_a_card_offload_changes_no_frame(weights, tmp_path):
+    device = torch.device("cuda:0")
+    made = []
+    for offload in (False, True):
+        pipe, embeddings = engine.load(
+            *(weights / "base", weights / "controlnet", PROMPTS, tmp_path, "abc"),
+            *(engine.Guardrails(None), device, torch.bfloat16),
+        )
+        assert embeddings[PROMPTS[0]].dtype == torch.bfloat16
+        if offload:
+            pipe.model_cpu_offload_seq = engine.OFFLOAD_SEQUENCE
+            pipe.enable_model_cpu_offload(device=device)
+        else:
+            pipe.to(device)
+        made.append(engine.generate(pipe, frames(7), variant(), 1.0, SETTINGS, embeddings))
+        assert pipe.transformer.device.type == ("cpu" if offload else "cuda")
+    assert np.array_equal(*made)
