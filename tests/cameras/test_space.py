@@ -91,6 +91,12 @@ def test_the_room_is_what_the_walls_enclose(space):
     assert found.free(points).tolist() == [True, False, False, False]  # free, in the cupboard, outside, at the wall
 
 
+def test_of_two_rooms_the_larger_or_the_one_that_is_named():
+    space = survey_space(boxes(((0, 0, 0), (4, 3, 2.5)), ((4, 0, 0), (6.5, 3, 2.5))), np.eye(4))
+    assert find_room(space, 1.5, 0.25).centre == pytest.approx([2, 1.5], abs=0.1)
+    assert find_room(space, 1.5, 0.25, np.array([5.5, 1, 0.8])).centre == pytest.approx([5.25, 1.5], abs=0.1)
+
+
 def test_there_is_no_room_around_a_single_box():
     space = survey_space(boxes(((0, 0, 0), (0.5, 0.4, 1.8))), np.eye(4))
     assert find_room(space, 1.5, 0.25) is None

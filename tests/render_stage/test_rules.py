@@ -91,6 +91,7 @@ def test_a_path_that_cannot_be_placed_stops_the_run_before_anything_is_rendered(
         ({"path": "orbit", "height_m": -0.5}, ["clips[0].height_m", "-0.5"]),
         ({"path": "orbit", "frames": 0}, ["clips[0].frames", "0"]),
         ({"path": "file"}, ["clips[0]", "'file' is a required property"]),
+        ({"path": "file", "file": "path.json", "count": 2}, ["clips[0].count", "2", "makes one clip"]),
         ({"path": "orbit", "file": "path.json"}, ["clips[0].path", "orbit", "path `file` only"]),
         ({"path": "sweep", "target_m": [1, 2]}, ["clips[0].target_m", "[1, 2]"]),
         ({"path": "spiral"}, ["clips[0].path", "spiral", "sweep"]),

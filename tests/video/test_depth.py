@@ -1,5 +1,7 @@
 """depth.npz: streamed, equal to what was given, and readable by NumPy."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,22 @@ def test_another_count_than_announced_fails_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="7 frames were announced, 5 came"):
         depth.write_depth(tmp_path / "depth.npz", iter(frames()), count=7)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_clip_is_never_in_memory(tmp_path):
+    path = tmp_path / "depth.npz"
+    frame_bytes = 4 * 90 * 120
+
+    def long_clip():
+        for number in range(300):
+            yield np.full((90, 120), 1 + number / 300, np.float32), np.ones((90, 120), np.float32)
+
+    tracemalloc.start()
+    depth.write_depth(path, long_clip(), count=300)
+    assert sum(1 for _ in depth.iterate_depth(path)) == 300
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * frame_bytes
 
 
 def test_depths_that_the_rounding_must_not_spoil(tmp_path):

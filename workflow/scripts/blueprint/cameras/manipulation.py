@@ -104,7 +104,7 @@ def manipulate_in_room(
     eyes = circle(point[:, None, :2], np.full((len(point), SAMPLES), radius_m), heading[:, None] + turns, 0.0)
     eyes[..., 2] = height_m[:, None]
 
-    free = _in_rooms(space, clearance_m, eyes)
+    free = _in_rooms(space, clearance_m, eyes, target)
     seen = _in_sight(space, eyes, point)
     fits = free & seen
     if not fits.any():
@@ -134,13 +134,13 @@ def manipulate_in_room(
     return Placed(frames, gaze(frames, point[best], request, offset, None), facts)
 
 
-def _in_rooms(space: Space, clearance_m: float, eyes: np.ndarray) -> np.ndarray:
-    """Whether all cameras [N, S, 3] of an arc are free, in the largest room at their height."""
+def _in_rooms(space: Space, clearance_m: float, eyes: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    """Whether all cameras [N, S, 3] of an arc are free, in the room at their height."""
     free = (space.clearance_m(eyes) >= clearance_m).all(axis=1)
     layers = np.round(eyes[:, 0, 2] / space.voxel_m).astype(int)
     for layer in np.unique(layers[free]):
         members = free & (layers == layer)
-        room = find_room(space, layer * space.voxel_m, clearance_m)
+        room = find_room(space, layer * space.voxel_m, clearance_m, target)
         free[members] = False if room is None else room.free(eyes[members]).all(axis=1)
     return free
 

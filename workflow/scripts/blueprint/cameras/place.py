@@ -83,7 +83,7 @@ def _place(request: Request, space: Space, level: np.ndarray, clearance_m: float
     height_m = (EYE_HEIGHT_M if request.height_m is None else request.height_m) + offset.height_m
     room = None
     if request.side != "outside":
-        room = find_room(space, height_m, clearance_m)
+        room = find_room(space, height_m, clearance_m, target)
         if room is None and request.side == "inside":
             raise UserError(
                 f"no room is found {height_m:.2f} m above the floor: no part of the floor plan has walls around it and "

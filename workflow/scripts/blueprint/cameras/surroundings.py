@@ -48,8 +48,11 @@ class Room:
         return (np.argwhere(self.plan).mean(axis=0) + 0.5) * self.space.voxel_m + self.space.origin[:2]
 
 
-def find_room(space: Space, height_m: float, clearance_m: float) -> Room | None:
-    """The largest connected part of the floor plan where a camera at a height is among walls; None if there is none."""
+def find_room(space: Space, height_m: float, clearance_m: float, near: np.ndarray | None = None) -> Room | None:
+    """A connected part of the floor plan where a camera at a height is among walls; None if there is none.
+
+    Of several it is the largest, or the one nearest to a point ``near`` [3].
+    """
     layer = int((height_m - space.origin[2]) / space.voxel_m)
     if not 0 <= layer < space.solid.shape[2]:
         return None
@@ -71,9 +74,14 @@ def find_room(space: Space, height_m: float, clearance_m: float) -> Room | None:
     if count == 0:
         return None
     sizes = np.bincount(labels.ravel())[1:]
-    if sizes.max() * space.voxel_m**2 < LEAST_ROOM_M2:
+    rank = sizes.astype(float)
+    if near is not None:
+        away = np.indices(labels.shape).transpose(1, 2, 0) - (near[:2] - space.origin[:2]) / space.voxel_m
+        rank = -ndimage.minimum(np.linalg.norm(away, axis=-1), labels, np.arange(1, count + 1))
+    rank[sizes * space.voxel_m**2 < LEAST_ROOM_M2] = -np.inf
+    if np.isneginf(rank.max()):
         return None
-    return Room(space, height_m, clearance_m, labels == 1 + sizes.argmax())
+    return Room(space, height_m, clearance_m, labels == 1 + rank.argmax())
 
 
 @dataclass(frozen=True)
