@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from blueprint.errors import UserError
 from blueprint.render import choose_backend, rasterize, reference
@@ -151,6 +152,26 @@ def test_cpu_agrees_with_the_reference_in_edge_cases(splat, size):
     )
 
 
+def test_cpu_agrees_with_the_reference_when_gaussians_fill_several_chunks():
+    splat = random_splat(90_000, size_m=0.012)
+    K = intrinsics(160, 120)
+    assert_same_picture(rasterize(splat, FRONT, K, 160, 120), reference.rasterize(splat, FRONT, K, 160, 120))
+
+
+def test_lists_of_tiles_that_overflow_a_chunk_are_cut():
+    # 6,000 veils before 1,200 tiles are more pairs than a chunk takes; a window of 16 tiles needs a single chunk.
+    rng = np.random.default_rng(0)
+    means = np.column_stack([rng.uniform(-0.3, 0.3, (6000, 2)), rng.uniform(2, 4, 6000)])
+    colours = rng.uniform(0, 1, (6000, 3))
+    splat = make_splat(
+        means, rng.uniform(0.5, 1.5, (6000, 3)), opacities=rng.uniform(0.01, 0.03, 6000), colours=colours
+    )
+    K = intrinsics(640, 480)
+    window = K - np.array([[0, 0, 288], [0, 0, 208], [0, 0, 0]])
+    whole = rasterize(splat, FRONT, K, 640, 480).rgb[208:272, 288:352]
+    assert whole == pytest.approx(rasterize(splat, FRONT, window, 64, 64).rgb, abs=1e-3)
+
+
 def test_threads_and_repetition_do_not_change_a_bit():
     splat = random_splat(40_000, size_m=0.03)
     K = intrinsics(200, 150)
@@ -181,3 +202,11 @@ def test_choice_of_backend_is_logged_and_never_a_fallback(caplog, monkeypatch):
     assert choose_backend("cpu") is CpuRenderer
     with pytest.raises(UserError, match=r"gsplat.*there is no GPU"):
         choose_backend("gsplat")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device: gsplat can run")
+def test_gsplat_is_refused_on_a_machine_without_cuda(caplog):
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match="CUDA"):
+        choose_backend("gsplat")
+    assert choose_backend("auto").name == "cpu" and "CUDA" in caplog.text
