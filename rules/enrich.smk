@@ -67,12 +67,12 @@ rule enrich:
 rule fetch_weights:
     output:
         fetched="resources/weights.json",
-    params:
-        repositories=as_json([asdict(repository) for repository in repositories_needed(config)]),
     log:
         "logs/fetch_weights.log",
     conda:
         f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
+    params:
+        repositories=as_json([asdict(repository) for repository in repositories_needed(config)]),
     message:
         "Fetching the weights of the engine {ENGINE}"
     shell:
