@@ -30,8 +30,6 @@ from blueprint.files import read_json, value_digest, write_json
 
 FRESH_S = 24 * 3600
 """An audit older than this does not count: buckets, keys and prices change."""
-SYSTEM_GB = 45.0
-"""The container image, conda's packages and the environments of all stages on a rented machine, rounded up."""
 CONNECT_S = 3.0
 
 
@@ -192,12 +190,11 @@ def _cloud_settings(subject: Subject, problem: str | None) -> Check:
 
 
 def _disk(subject: Subject) -> list[Check]:
-    results = subject.workdir / "results"
     if subject.settings is None:
-        return host_checks.disk(subject.config, results)
-    needed_gb = host_checks.disk_needed_gb(subject.config, results) + SYSTEM_GB
+        return host_checks.disk(subject.config, subject.workdir / "results")
+    needed_gb = host_checks.rented_disk_needed_gb(subject.config)
     rented_gb = subject.settings.machine["disk_gb"]
-    evidence = f"{rented_gb} GB will be rented; run, system and environments may take {needed_gb:.1f} GB"
+    evidence = f"{rented_gb} GB will be rented; results, weights, environments and image take {needed_gb:.1f} GB"
     if rented_gb < needed_gb:
         return [Check("disk", "fail", evidence, f"raise vast.disk_gb in {subject.cloud}")]
     return [Check("disk", "ok", evidence)]

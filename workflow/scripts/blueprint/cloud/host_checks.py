@@ -46,6 +46,7 @@ RAM_GB = {"photometric": 2.0, "cosmos-transfer2.5": 32.0, "diffusers": 32.0}
 VIDEO_BYTES_PER_PIXEL = 0.5
 DEPTH_BYTES_PER_PIXEL = 5.0
 LOGS_AND_REPORT_GB = 1.0
+IMAGE_GB = 10.0
 
 
 def run(settings: CloudSettings | None, config: Mapping[str, Any], root: Path) -> list[Check]:
@@ -137,12 +138,11 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
-    """GB that the DAG still has to write below ``root``, at most.
+def products_gb(config: Mapping[str, Any], root: Path) -> float:
+    """GB of results that the DAG still has to write below ``root``, at most.
 
     Per clip of F frames of W x H pixels: F*W*H * (2 videos * 0.5 + 5 of the depth archive + 0.5 per variant) bytes, for
-    the products that are not there yet; plus the engine's weights, less what its cache already holds; plus, where there
-    is a conda, the environments, unless all are there; plus 1 GB.
+    the products that are not there yet; plus 1 GB for logs and the report.
     """
     total = 0.0
     for facility in config["facilities"]:
@@ -157,11 +157,24 @@ def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
             for variant in variants_of(config):
                 costs[folder / "enriched" / name / f"{variant}.mp4"] = VIDEO_BYTES_PER_PIXEL
             total += sum(pixels * cost for path, cost in costs.items() if not path.exists())
+    return total / GB + LOGS_AND_REPORT_GB
+
+
+def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
+    """GB that a run on this machine may still write: results, weights that are not cached yet, and, where there is a
+    conda, the environments, unless all of them are there."""
     engine = config["enrich"]["engine"]
     weights_gb = max(0.0, WEIGHTS_GB[engine] - _cached_gb(config))
     finished = len(list(CONDA_FOLDER.glob("*.env_setup_done")))
     environments_gb = ENVIRONMENTS_GB[engine] if shutil.which("conda") and finished < ENVIRONMENTS[engine] else 0.0
-    return total / GB + weights_gb + environments_gb + LOGS_AND_REPORT_GB
+    return products_gb(config, root) + weights_gb + environments_gb
+
+
+def rented_disk_needed_gb(config: Mapping[str, Any]) -> float:
+    """GB that the disk of a machine must have which is rented for the whole run: as above, from nothing, plus the
+    container's image."""
+    engine = config["enrich"]["engine"]
+    return products_gb(config, Path()) + WEIGHTS_GB[engine] + ENVIRONMENTS_GB[engine] + IMAGE_GB
 
 
 def _cached_gb(config: Mapping[str, Any]) -> float:
