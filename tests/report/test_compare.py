@@ -5,9 +5,10 @@ import csv
 
 import pytest
 
+import browser
 import synthetic_results
 from blueprint import files
-from blueprint.report.comparison import compare
+from blueprint.report.comparison import compare, write_comparison
 from small_runs import small_config, write_splat
 from workflow_runs import snakemake, write_config
 
@@ -73,6 +74,27 @@ def test_snakemake_compares_with_a_baseline(tmp_path, summary, changed):
     page = (tmp_path / "results" / "compare.html").read_text()
     assert "This run against the results in before" in page
     assert page.count("<tr data-verdict") == len(rows)
+
+
+@pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="Chromium and its driver are not on this machine")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_opens_without_complaint_and_sorts(tmp_path, summary, changed, width):
+    page = tmp_path / "compare.html"
+    spec = {"title": "Hall", "baseline": "before"}
+    write_comparison(page, tmp_path / "compare.csv", [summary], [changed], spec)
+    with browser.browser(width) as driver:
+        browser.requests(driver)
+        browser.open_page(driver, page)
+        driver.execute_script("document.querySelectorAll('#scores th button')[5].click()")
+        keys = driver.execute_script(
+            "return [...document.querySelectorAll('#scores tbody tr')].map(row => row.cells[5].dataset.key)"
+        )
+        known = [float(key) for key in keys if key]
+        assert known == sorted(known) and known[0] == pytest.approx(-1.5)
+        assert keys[len(known) :] == [""] * (len(keys) - len(known)), "what is unknown comes last"
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        assert browser.console(driver) == []
+        assert browser.requests(driver) == [page.as_uri()]
 
 
 @pytest.mark.parametrize(
