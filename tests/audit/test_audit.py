@@ -334,6 +334,9 @@ def test_it_changes_nothing(operator, tools, tmp_path):
     assert recorded["passed"] is True
     shutil.rmtree(operator.checkout / "results")
     shutil.rmtree(operator.checkout / ".snakemake", ignore_errors=True)  # Snakemake's own log of the dry run
+    status = ["git", "--no-optional-locks", "status", "--short", "--ignored"]
+    left = subprocess.check_output(status, cwd=operator.checkout, text=True)
+    assert set(left.split()) <= {"!!", "scans/", "cloud.yaml"}
     after = [*map(fingerprint, watched), fingerprint(operator.checkout), subprocess.check_output(freeze)]
     assert after == before
     assert sorted(packages.iterdir()) == listing

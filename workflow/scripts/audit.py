@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from blueprint import cli
-from blueprint.audit import run, secrets
-from blueprint.checks import print_table
+sys.dont_write_bytecode = True  # an audit leaves nothing behind, not even compiled modules
+
+from blueprint import cli  # noqa: E402
+from blueprint.audit import run, secrets  # noqa: E402
+from blueprint.checks import print_table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 

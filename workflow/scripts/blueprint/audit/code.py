@@ -124,7 +124,8 @@ def check_runtime_env(root: Path) -> Check:
 def _git(root: Path, *arguments: str) -> str:
     if shutil.which("git") is None:
         raise UserError("git is not installed")
-    finished = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    # Without optional locks `git status` does not refresh the index on disk.
+    finished = subprocess.run(["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True)
     if finished.returncode:
         raise UserError(finished.stderr.strip().splitlines()[0])
     return finished.stdout.rstrip()
