@@ -22,5 +22,5 @@ def is_real_run(argv: Sequence[str]) -> bool:
 
     with redirect_stderr(StringIO()):  # it announces the profiles a second time
         _, arguments = parse_args(list(argv))
-    is_check = set(arguments.targets) == {"preflight"}  # a look at the machine does not end it
+    is_check = bool(arguments.targets) and set(arguments.targets) <= {"preflight", "audit"}  # a look ends no machine
     return not is_check and not any(getattr(arguments, mode) not in (None, False) for mode in WITHOUT_JOBS)
