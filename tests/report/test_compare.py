@@ -10,7 +10,7 @@ import synthetic_results
 from blueprint import files
 from blueprint.report.comparison import compare, write_comparison
 from small_runs import small_config, write_splat
-from workflow_runs import snakemake, write_config
+from workflow_runs import planned_jobs, snakemake, write_config
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +109,23 @@ def test_a_comparison_with_nothing_is_one_clear_message(tmp_path, summary, basel
     assert message in finished.stdout
 
 
-def test_a_bad_verdict_fails_the_run_only_when_asked_and_leaves_the_report(tmp_path, summary):
+def test_a_bad_verdict_fails_the_run_and_leaves_the_report(tmp_path, summary):
     assert summary["verdict"] == "fail"
     files.write_json(tmp_path / "results" / "hall" / "summary.json", summary)
     page = tmp_path / "results" / "report.html"
     page.write_text("<html>")
-    rules = ["--allowed-rules", "all", "passed"]
-    snakemake(tmp_path, hall_config(tmp_path), *rules)
-    finished = snakemake(tmp_path, hall_config(tmp_path, fail_run=True), *rules, check=False)
+    asked = hall_config(tmp_path, fail_run=True)
+    gate = ["results/passed.txt", "--allowed-rules", "passed"]
+    finished = snakemake(tmp_path, asked, *gate, check=False)
     assert finished.returncode != 0
     assert "the verdict of hall is `fail`" in finished.stdout
     assert page.exists()
     files.write_json(tmp_path / "results" / "hall" / "summary.json", {**summary, "verdict": "warn"})
-    snakemake(tmp_path, hall_config(tmp_path, fail_run=True), *rules)
+    snakemake(tmp_path, asked, *gate)
     assert (tmp_path / "results" / "passed.txt").read_text() == "hall: warn\n"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_verdict_is_part_of_a_run_only_when_asked(tmp_path, asked):
+    planned = planned_jobs(snakemake(tmp_path, hall_config(tmp_path, fail_run=asked), "--dry-run"))
+    assert planned.get("passed", 0) == asked
