@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from rich.console import Console
@@ -38,7 +36,7 @@ from blueprint import torchvision_ops
 from blueprint.depth import iterate_depth
 from blueprint.enrich import Clip, Variant, photometric
 from blueprint.enrich.presets import PRESETS
-from blueprint.metrics.stability import View, warp_map
+from blueprint.metrics.stability import View, flicker
 from blueprint.video import probe, read_video, write_video
 
 torchvision_ops.make_importable()
@@ -283,23 +281,12 @@ def bench_fidelity(console: Console, folder: Path) -> None:
     for name, look in PRESETS.items():
         frames = list(photometric.relit_frames(clip, cameras, look, scene, seed=0))
         views = [View(*view) for view in zip(renders, frames, depths, cameras.viewmats, cameras.Ks, strict=True)]
-        flicker = np.mean([_warping_errors(before, now) for before, now in pairwise(views)], axis=0)
         with tempfile.TemporaryDirectory() as place:
             variant = Path(place) / "variant.mp4"
             write_video(variant, frames, cameras.fps)
             mean = score(rendered, variant, names, "cpu")["mean"]
-        table.add_row(name, *(f"{mean[metric]:.3f}" for metric in names), f"{flicker[1] / flicker[0]:.2f}")
+        table.add_row(name, *(f"{mean[metric]:.3f}" for metric in names), f"{flicker(views):.2f}")
     console.print(table)
-
-
-def _warping_errors(before: View, now: View) -> tuple[float, float]:
-    """Mean absolute difference, in code values, of render and variant to their warped frame before (same surfaces)."""
-    where, same = warp_map(before, now)
-    errors = []
-    for old, new in ((before.render, now.render), (before.variant, now.variant)):
-        warped = cv2.remap(old, where, None, cv2.INTER_LINEAR)
-        errors.append(np.abs(warped.astype(float) - new)[same > 0].mean())
-    return errors[0], errors[1]
 
 
 def main() -> None:

@@ -6,13 +6,15 @@ import pytest
 from blueprint import demo
 from blueprint.cameras import read
 from blueprint.config import load_schema
+from blueprint.depth import iterate_depth
 from blueprint.enrich import Clip
 from blueprint.enrich.photometric import place_scene, relit_frames
 from blueprint.enrich.presets import PRESETS
 from blueprint.metrics.score import ClipFiles, score
+from blueprint.metrics.stability import View, flicker
 from blueprint.metrics.verdicts import judge, worst
 from blueprint.render import choose_backend
-from blueprint.video import probe, write_video
+from blueprint.video import probe, read_video, write_video
 from splats import intrinsics, look_at
 from synthetic_room import FPS
 from synthetic_room import Clip as RoomClip
@@ -46,18 +48,34 @@ def kitchen(tmp_path_factory):
     return ClipFiles(paths["rgb.mp4"], paths["depth.npz"], paths["cameras.json"])
 
 
+def relit(kitchen, name, seed=0):
+    """The frames of the clip under a preset, each [H, W, 3] uint8."""
+    cameras = read(kitchen.cameras)
+    clip = Clip(kitchen.rgb, kitchen.rgb, kitchen.depth_m, kitchen.cameras, probe(kitchen.rgb))
+    return list(relit_frames(clip, cameras, PRESETS[name], place_scene(clip, cameras, seed), seed))
+
+
 def test_a_moved_island_is_told_from_new_light(kitchen, tmp_path):
     moved = tmp_path / "moved.mp4"
     write_video(moved, rendered({"island": (0.3, 0.0, 0.0)}).frames, FPS)
     found = score(kitchen, moved, NAMES, "cpu")["mean"]
     assert verdict_of(found) in ("warn", "fail"), found
-    cameras = read(kitchen.cameras)
-    clip = Clip(kitchen.rgb, kitchen.rgb, kitchen.depth_m, kitchen.cameras, probe(kitchen.rgb))
-    scene = place_scene(clip, cameras, seed=0)
     for name in ("warm_evening", "cold_fluorescent", "haze"):
-        relit = tmp_path / f"{name}.mp4"
-        write_video(relit, relit_frames(clip, cameras, PRESETS[name], scene, seed=0), FPS)
-        mean = score(kitchen, relit, NAMES, "cpu")["mean"]
+        variant = tmp_path / f"{name}.mp4"
+        write_video(variant, relit(kitchen, name), FPS)
+        mean = score(kitchen, variant, NAMES, "cpu")["mean"]
         assert verdict_of(mean) == "pass", (name, mean)
         if name != "cold_fluorescent":
             assert mean["psnr"] < found["psnr"], "by the pixels alone the moved island would look better"
+
+
+@pytest.mark.parametrize("seed", [0, 4], ids="window {}".format)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_look_keeps_edges_and_flickers_less_than_the_render(kitchen, tmp_path, name, seed):
+    frames = relit(kitchen, name, seed)
+    variant = tmp_path / "variant.mp4"
+    write_video(variant, frames, FPS)
+    assert score(kitchen, variant, ["edge_agreement"], "cpu")["mean"]["edge_agreement"] > 0.9
+    cameras, depths = read(kitchen.cameras), (depth_m for depth_m, _ in iterate_depth(kitchen.depth_m))
+    sights = zip(read_video(kitchen.rgb), frames, depths, cameras.viewmats, cameras.Ks, strict=True)
+    assert flicker(View(*sight) for sight in sights) < 1

@@ -78,11 +78,13 @@ PRESETS: dict[str, Look] = {
     "overexposed_window": Look(
         prompt="{facility.description}, hard midday sunlight through a large window, overexposed highlights near the "
         "window and lens glare, photorealistic",
-        ambient_ev=-0.8,
-        window_ev=2.6,
+        ambient_ev=-1.4,
+        window_ev=3.8,
         window_k=6000,
-        window_radius_m=1.2,
-        glare=0.14,
+        window_radius_m=1.0,
+        glare=0.2,
+        contrast=0.8,  # film's soft highlights; scaled up as they are, they would flicker more than the render's
+        saturation=0.9,
     ),
     "cctv": Look(
         prompt="{facility.description}, seen by a cheap surveillance camera, washed-out colours, low contrast, "

@@ -7,6 +7,9 @@ a variant that is merely darker or paler scores as the render does.
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -61,13 +64,35 @@ def temporal_stability(before: View, now: View) -> float | None:
     Returns:
         0 to 1, 1 being as stable as the render or more; None when the two moments share too little of the scene.
     """
+    found = _warping_errors(before, now)
+    if found is None:
+        return None
+    errors = []
+    for error, frame in zip(found, (now.render, now.variant), strict=True):
+        _, deviation = cv2.meanStdDev(frame)
+        contrast = max(float(deviation.mean()), 1.0)  # one grey level: a black frame has none
+        errors.append(error / contrast + FLOOR)
+    return min(1.0, errors[0] / errors[1])
+
+
+def flicker(views: Iterable[View]) -> float:
+    """Warping error of a variant over that of its render, over a clip, in code values: contrast does not excuse it.
+
+    Returns:
+        0 or more, below 1 when the variant flickers less than its render; NaN when no two moments share enough of
+        the scene, or the render does not flicker at all.
+    """
+    found = [errors for errors in itertools.starmap(_warping_errors, itertools.pairwise(views)) if errors]
+    render, variant = np.sum(found, axis=0) if found else (0, 0)
+    return float(variant / render) if render else math.nan
+
+
+def _warping_errors(before: View, now: View) -> tuple[float, float] | None:
+    """Mean absolute difference, in code values, of render and variant to their warped frame before."""
     where, same = warp_map(before, now)
     if cv2.countNonZero(same) < LEAST_SHARE * same.size:
         return None
-    errors = []
-    for old, new in ((before.render, now.render), (before.variant, now.variant)):
-        difference = cv2.absdiff(cv2.remap(old, where, None, cv2.INTER_LINEAR), new)
-        _, deviation = cv2.meanStdDev(new)
-        contrast = max(float(deviation.mean()), 1.0)  # one grey level: a black frame has none
-        errors.append(sum(cv2.mean(difference, same)[:3]) / 3 / contrast + FLOOR)
-    return min(1.0, errors[0] / errors[1])
+    pairs = ((before.render, now.render), (before.variant, now.variant))
+    differences = (cv2.absdiff(cv2.remap(old, where, None, cv2.INTER_LINEAR), new) for old, new in pairs)
+    render, variant = (sum(cv2.mean(difference, same)[:3]) / 3 for difference in differences)
+    return render, variant
