@@ -188,6 +188,8 @@ class Machine:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                # What a shell starts in the background ignores SIGINT, and so would all that the tests start.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def run(self, *arguments):
