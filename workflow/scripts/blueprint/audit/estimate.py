@@ -25,9 +25,9 @@ SECONDS_PER_CHUNK = {
 }
 SECONDS_PER_MEGAPIXEL = {
     # Measured with this workflow on two cores of an AMD EPYC at 320x240; GPUs are faster.
-    "render": (0.7, "this project: demo kitchen, 2 cores"),
-    "photometric": (0.3, "this project: demo kitchen, 2 cores"),
-    "metrics": (1.5, "this project: default scores, 2 cores"),
+    "render": (2.1, "this project: demo kitchen, 2 cores"),
+    "photometric": (0.22, "this project: demo kitchen, 2 cores"),
+    "metrics": (0.9, "this project: default scores, 2 cores"),
 }
 
 
