@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -299,14 +300,14 @@ def fingerprint(folder):
     """Digest of every file's path, bytes and mode below a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
+        if path.is_file() and not path.is_symlink() and path.suffix != ".pyc":
             digest.update(f"{path.relative_to(folder)} {path.stat().st_mode}".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def audit_program(operator, *, path=None):
+def audit_program(operator, *, python=sys.executable, path=None):
     return subprocess.run(
-        [sys.executable, "workflow/scripts/audit.py", "--configfile", "mine.yaml", "--cloud", "cloud.yaml"],
+        [python, "workflow/scripts/audit.py", "--configfile", "mine.yaml", "--cloud", "cloud.yaml"],
         cwd=operator.checkout,
         env={**os.environ, **({"PATH": path} if path else {})},
         capture_output=True,
@@ -314,32 +315,52 @@ def audit_program(operator, *, path=None):
     )
 
 
+def state_of_packages(folder):
+    """Size, time and mode of every file below a folder; compiled modules apart, which other tests may add."""
+    return {
+        path: (status.st_size, status.st_mtime_ns, status.st_mode)
+        for path in folder.rglob("*")
+        if path.suffix != ".pyc" and path.name != "__pycache__"
+        for status in [path.lstat()]
+    }
+
+
 @pytest.mark.parametrize("tools", ["present", "missing"])
-def test_it_changes_nothing(operator, tools, tmp_path):
+def test_it_changes_nothing(operator, tools, tmp_path, monkeypatch):
     """The environment it runs in, and the checkout but for results, are the same to the byte afterwards."""
     packages = Path(yaml.__file__).parents[1]
-    watched = [packages / "piq", packages / "snakemake", packages / "ruff", packages / "detect_secrets"]
+    conda = tmp_path / "conda"
+    (conda / "conda-meta").mkdir(parents=True)
+    (conda / "conda-meta" / "history").write_text("==> 2026-01-01 00:00:00 <==\n")
+    monkeypatch.setenv("CONDA_PREFIX", str(conda))
+    watched = [packages / "piq", packages / "snakemake", packages / "torch" / "nn", conda, operator.checkout]
     stubs = tmp_path / "stubs"
     stubs.mkdir()
     for name in ("pip", "pip3", "uv", "conda", "mamba"):
         (stubs / name).write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/installed.txt\nexit 1\n')
         (stubs / name).chmod(0o755)
-    path = f"{stubs}:/usr/bin:/bin" if tools == "missing" else f"{stubs}:{os.environ['PATH']}"
+    python, path = sys.executable, f"{stubs}:{os.environ['PATH']}"
+    if tools == "missing":  # a Python that has the packages, but none of the programs that came with them
+        venv.create(tmp_path / "bare", with_pip=False)
+        python, path = str(tmp_path / "bare" / "bin" / "python"), f"{stubs}:/usr/bin:/bin"
+        (tmp_path / "bare" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").joinpath(
+            "site-packages", "packages.pth"
+        ).write_text(f"{packages}\n")
     freeze = [sys.executable, "-m", "pip", "--disable-pip-version-check", "list", "--format", "freeze"]
-    before = [*map(fingerprint, watched), fingerprint(operator.checkout), subprocess.check_output(freeze)]
-    listing = sorted(packages.iterdir())
-    finished = audit_program(operator, path=path)
-    assert finished.returncode == 0, finished.stderr
+    before = [*map(fingerprint, watched), subprocess.check_output(freeze)]
+    packages_before = state_of_packages(packages)
+    finished = audit_program(operator, python=python, path=path)
     recorded = json.loads((operator.checkout / "results" / "audit.json").read_text())
-    assert recorded["passed"] is True
+    failed = {check["name"] for check in recorded["checks"] if check["result"] not in ("ok", "skip")}
+    assert (finished.returncode, recorded["passed"]) == ((0, True) if tools == "present" else (1, False))
+    assert failed == (set() if tools == "present" else {"DAG", "bucket", *code.LINTERS}), finished.stderr
     shutil.rmtree(operator.checkout / "results")
     shutil.rmtree(operator.checkout / ".snakemake", ignore_errors=True)  # Snakemake's own log of the dry run
     status = ["git", "--no-optional-locks", "status", "--short", "--ignored"]
     left = subprocess.check_output(status, cwd=operator.checkout, text=True)
     assert set(left.split()) <= {"!!", "scans/", "cloud.yaml"}
-    after = [*map(fingerprint, watched), fingerprint(operator.checkout), subprocess.check_output(freeze)]
-    assert after == before
-    assert sorted(packages.iterdir()) == listing
+    assert [*map(fingerprint, watched), subprocess.check_output(freeze)] == before
+    assert state_of_packages(packages) == packages_before
     assert not (tmp_path / "installed.txt").exists(), "no installer was called"
 
 

@@ -17,7 +17,7 @@ from blueprint.audit import secrets
 from blueprint.checks import Check
 from blueprint.errors import UserError
 
-INSTALL = "make a fresh environment: `rm -rf .venv && make help .venv/.ready`"
+INSTALL = "make a fresh environment: `rm -rf .venv && make .venv/.ready`"
 QUICK_TESTS = ("tests/config",)
 SOURCES = ("workflow", "tests", "benchmarks")
 LINTERS = {

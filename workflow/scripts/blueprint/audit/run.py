@@ -165,7 +165,10 @@ def _scenes(subject: Subject) -> list[Check]:
 def _dag(subject: Subject) -> list[Check]:
     files = [str(path) for path in subject.configfiles]
     command = ("snakemake", "--dry-run", "--quiet", "--snakefile", str(subject.root / "Snakefile"), "--cores", "1")
-    finished = code.run_tool(subject.workdir, (*command, "--configfile", *files))
+    try:
+        finished = code.run_tool(subject.workdir, (*command, "--configfile", *files))
+    except UserError as error:
+        return [Check("DAG", "fail", str(error), code.INSTALL)]
     if finished.returncode:
         return [
             Check("DAG", "fail", finished.stdout.strip()[-400:], f"run `{' '.join(command)}` and mend what it names")
