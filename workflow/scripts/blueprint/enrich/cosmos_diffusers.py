@@ -33,7 +33,7 @@ from blueprint import torchvision_ops
 from blueprint.enrich import Clip, Finish, Options, Variant
 from blueprint.enrich.controls import control_frames
 from blueprint.enrich.gpu import Gpu, held_gpus
-from blueprint.enrich.model_sizes import chunk_starts, model_size
+from blueprint.enrich.model_sizes import fit, model_size
 from blueprint.enrich.requirements import DIFFUSERS_CONTROL, HUB, TRANSFER, check_vram, diffusers_gb
 from blueprint.errors import UserError
 from blueprint.files import value_digest, whole_file
@@ -144,7 +144,15 @@ def _make_group(
             run["gpus"] = [torch.cuda.get_device_name(device)]
             run["vram_peak_gb"] = round(torch.cuda.max_memory_reserved(device) / 1e9, 2)
         model = {"name": TRANSFER, "commit": commit, "controlnet_commit": controlnet_commit, "dtype": str(dtype)}
-        provenance = {"model": model, "fit": fit(clip, settings), "negative_prompt": negative_prompt(variant)}
+        provenance = {
+            "model": model,
+            "fit": {
+                **fit(clip.info.width, clip.info.height, clip.info.frames, settings),
+                "padding": "last frame repeated",
+                "undone": "cut to length, resized back",
+            },
+            "negative_prompt": negative_prompt(variant),
+        }
         finish(variant, target, {**provenance, "run": run})
         since = now
 
@@ -299,18 +307,3 @@ def resized(frames: Iterable[np.ndarray], width: int, height: int) -> Iterator[n
     for frame in frames:
         shrinks = width * height < frame.shape[0] * frame.shape[1]
         yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
-
-
-def fit(clip: Clip, settings: dict[str, Any]) -> dict[str, Any]:
-    """How the clip is made to fit the model, and undone: sizes and frame counts."""
-    width, height = model_size(clip.info.width, clip.info.height, settings["resolution"])
-    length, overlap = settings["num_video_frames_per_chunk"], settings["num_conditional_frames"]
-    starts = chunk_starts(clip.info.frames, length, overlap)
-    return {
-        "model_width": width,
-        "model_height": height,
-        "chunks": len(starts),
-        "model_frames": starts[-1] + length,
-        "padding": "last frame repeated",
-        "undone": "cut to length, resized back",
-    }

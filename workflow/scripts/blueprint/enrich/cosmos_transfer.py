@@ -20,7 +20,7 @@ from typing import Any
 
 from blueprint.enrich import Clip, Finish, Options, Variant
 from blueprint.enrich.gpu import Gpu, PeakMemory, held_gpus
-from blueprint.enrich.model_sizes import chunk_starts, model_size
+from blueprint.enrich.model_sizes import fit
 from blueprint.enrich.requirements import check_vram, vram_needed_gb
 from blueprint.errors import UserError
 from blueprint.files import read_json, write_json
@@ -157,7 +157,15 @@ def _run_batch(
                         "arguments": read_json(out / f"{variant.name}.json"),  # all of them, defaults filled in
                     }
                     since = now
-                    provenance = {"model": model, "fit": fit(clip, options.settings), "run": run}
+                    provenance = {
+                        "model": model,
+                        "fit": {
+                            **fit(clip.info.width, clip.info.height, clip.info.frames, options.settings),
+                            "padding": "reflect",
+                            "undone": "cut to length, resized back (Lanczos)",
+                        },
+                        "run": run,
+                    }
                     finish(variant, out / f"{variant.name}.mp4", provenance)
                     pending.remove(variant)
                 if status is not None:
@@ -175,18 +183,3 @@ def _run_batch(
         )
     if process.returncode:
         log.warning("cosmos-transfer2.5 exited with %d after all clips were complete", process.returncode)
-
-
-def fit(clip: Clip, settings: dict[str, Any]) -> dict[str, Any]:
-    """How the clip is made to fit the model, and undone: sizes and frame counts."""
-    width, height = model_size(clip.info.width, clip.info.height, settings["resolution"])
-    length, overlap = settings["num_video_frames_per_chunk"], settings["num_conditional_frames"]
-    starts = chunk_starts(clip.info.frames, length, overlap)
-    return {
-        "model_width": width,
-        "model_height": height,
-        "chunks": len(starts),
-        "model_frames": starts[-1] + length,
-        "padding": "reflect",
-        "undone": "cut to length, resized back (Lanczos)",
-    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # resolution -> aspect (width / height) -> width, height in pixels; all multiples of 16
 MODEL_SIZES: dict[str, dict[float, tuple[int, int]]] = {
     "720": {16 / 9: (1280, 704), 4 / 3: (960, 704), 1.0: (960, 960), 3 / 4: (704, 960), 9 / 16: (704, 1280)},
@@ -19,3 +21,11 @@ def model_size(width: int, height: int, resolution: str) -> tuple[int, int]:
 def chunk_starts(frames: int, length: int, overlap: int) -> list[int]:
     """First frames of the chunks a clip is made in; each continues ``overlap`` frames of the one before."""
     return [0, *range(length - overlap, frames - overlap, length - overlap)]
+
+
+def fit(width: int, height: int, frames: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Size in pixels and frames to which a clip is brought for the model."""
+    width, height = model_size(width, height, settings["resolution"])
+    length, overlap = settings["num_video_frames_per_chunk"], settings["num_conditional_frames"]
+    starts = chunk_starts(frames, length, overlap)
+    return {"model_width": width, "model_height": height, "chunks": len(starts), "model_frames": starts[-1] + length}
