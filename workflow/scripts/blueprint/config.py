@@ -140,6 +140,11 @@ def clips_of(config: dict[str, Any], facility: str) -> dict[str, dict[str, Any]]
     return dict(zip(_clip_names(entries), specs, strict=True))
 
 
+def all_clips(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The clips of every facility, fully specified."""
+    return [clip for facility in config["facilities"] for clip in clips_of(config, facility["name"]).values()]
+
+
 def variants_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The variants by name, in the order of the configuration, preset sets expanded."""
     return {variant["name"]: variant for variant in variants.expand(config["enrich"]["variants"])}

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from blueprint.config import clips_of, variants_of
+from blueprint.config import all_clips, variants_of
 from blueprint.errors import UserError
 
 CHUNK_FRAMES = 93
@@ -54,7 +54,7 @@ def estimate(config: Mapping[str, Any], benchmarks: Path) -> list[StageEstimate]
     Raises:
         UserError: a benchmark table cannot be read.
     """
-    clips = [clip for facility in config["facilities"] for clip in clips_of(config, facility["name"]).values()]
+    clips = all_clips(config)
     variants = len(variants_of(config))
     megapixels = sum(clip["frames"] * clip["width"] * clip["height"] for clip in clips) / MEGAPIXEL
     return [

@@ -220,13 +220,8 @@ def _time_and_cost(subject: Subject) -> list[Check]:
 
 
 def _vram(subject: Subject) -> list[Check]:
-    config = subject.config
-    engine = config["enrich"]["engine"]
-    clips = [
-        clip for facility in config["facilities"] for clip in configuration.clips_of(config, facility["name"]).values()
-    ]
-    largest = max(clips, key=lambda clip: clip["width"] * clip["height"])
-    needed_gb = requirements.vram_needed_gb(config["enrich"], largest["width"], largest["height"])
+    engine = subject.config["enrich"]["engine"]
+    needed_gb = host_checks.vram_needed_gb(subject.config)
     if not needed_gb:
         return [Check("VRAM", "ok", f"{engine} needs no GPU")]
     if subject.settings is None:

@@ -22,7 +22,7 @@ from huggingface_hub import CacheNotFound, scan_cache_dir
 from blueprint.checks import Check, print_table
 from blueprint.cloud import sync, vast
 from blueprint.cloud.settings import EXAMPLE_ENV, PROVIDER_MODES, CloudSettings, placeholder_problem
-from blueprint.config import clips_of, variants_of
+from blueprint.config import all_clips, clips_of, variants_of
 from blueprint.enrich import requirements
 from blueprint.enrich.gpu import find_gpus
 from blueprint.errors import UserError
@@ -111,11 +111,15 @@ def _guarded(name: str, remedy: str, check: Callable[[], list[Check]]) -> Callab
     return guarded
 
 
+def vram_needed_gb(config: Mapping[str, Any]) -> float:
+    """GB of memory that one card needs for the largest clip of a completed configuration."""
+    largest = max(all_clips(config), key=lambda clip: clip["width"] * clip["height"])
+    return requirements.vram_needed_gb(config["enrich"], largest["width"], largest["height"])
+
+
 def _gpus(config: Mapping[str, Any]) -> list[Check]:
     engine, backend = config["enrich"]["engine"], config["render"]["backend"]
-    clips = [clip for facility in config["facilities"] for clip in clips_of(config, facility["name"]).values()]
-    largest = max(clips, key=lambda clip: clip["width"] * clip["height"])
-    needed_gb = requirements.vram_needed_gb(config["enrich"], largest["width"], largest["height"])
+    needed_gb = vram_needed_gb(config)
     if not needed_gb and backend != "gsplat":
         return [Check("GPU", "skip", f"engine {engine} and render backend {backend} need none", "Nothing to do.")]
     gpus = find_gpus()

@@ -51,9 +51,7 @@ def kitchen(offsets_m: Mapping[str, Vector]) -> Room:
         "radiator": radiator,
         "plant": plant,
     }
-    for name, furnish in pieces.items():
-        with room.piece(name):
-            furnish(room)
+    room.furnish(pieces)
     return room
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -60,6 +60,12 @@ class Room:
             yield
         finally:
             self._offset = np.zeros(3)
+
+    def furnish(self, pieces: Mapping[str, Callable[[Room], None]]) -> None:
+        """Add named pieces, in order."""
+        for name, add in pieces.items():
+            with self.piece(name):
+                add(self)
 
     def refuse_unknown_pieces(self) -> None:
         """Check that every moved piece exists.

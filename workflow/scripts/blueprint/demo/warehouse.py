@@ -45,9 +45,7 @@ def warehouse(offsets_m: Mapping[str, Vector]) -> Room:
         "cones": cones,
         "west_end": west_end,
     }
-    for name, furnish in pieces.items():
-        with room.piece(name):
-            furnish(room)
+    room.furnish(pieces)
     return room
 
 
