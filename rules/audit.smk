@@ -3,7 +3,7 @@
 
 rule audit:
     log:
-        "logs/audit.log",
+        "<logs>/audit.log",
     conda:
         "../envs/orchestration.yaml"
     params:

@@ -5,15 +5,15 @@ rule demo_scene:
     output:
         scene="resources/demo/{scene}.ply",
     log:
-        "logs/demo/{scene}.log",
+        "<logs>/demo/{scene}.log",
     benchmark:
-        "benchmarks/results/demo/{scene}.tsv"
+        "<benchmarks>/demo/{scene}.tsv"
     wildcard_constraints:
         scene=one_of(configuration.DEMO_SCENES),
     conda:
         "../envs/render.yaml"
     params:
-        code=code_of("demo"),
+        code=program_digest("demo"),
     message:
         "Building the demo scene {wildcards.scene}"
     shell:

@@ -3,63 +3,43 @@
 
 from dataclasses import asdict
 
-from blueprint.enrich.requirements import repositories_needed
-
-ENGINE = config["enrich"]["engine"]
-# Sources that decide the pixels; a change in one engine's makes no other engine's variants again.
-ENGINE_SOURCES = {
-    "photometric": ("photometric.py", "presets.py", "../depth.py", "../cameras/file.py"),
-    "cosmos-transfer2.5": ("cosmos_transfer.py", "model_sizes.py"),
-    "diffusers": ("cosmos_diffusers.py", "controls.py", "model_sizes.py"),
-}
-try:
-    ENRICH_SPECS = {
-        (facility["name"], clip): variants.clip_spec(config["enrich"], facility, clip)
-        for facility in config["facilities"]
-        for clip in CLIPS[facility["name"]]
-    }
-except UserError as error:
-    raise WorkflowError(f"{CONFIG_SOURCE}: {error}")
-
 
 rule enrich:
     input:
-        rgb="results/{facility}/clips/{clip}/rgb.mp4",
-        depth="results/{facility}/clips/{clip}/depth.mp4",
-        depth_m="results/{facility}/clips/{clip}/depth.npz",
-        cameras="results/{facility}/clips/{clip}/cameras.json",
-        controls=lambda wildcards: variants.control_files(enrich_spec(wildcards)),
-        environment=f"results/preflight/{ENGINE_ENVIRONMENT[ENGINE]}.json",
+        rgb="<results>/{facility}/clips/{clip}/rgb.mp4",
+        depth="<results>/{facility}/clips/{clip}/depth.mp4",
+        depth_m="<results>/{facility}/clips/{clip}/depth.npz",
+        cameras="<results>/{facility}/clips/{clip}/cameras.json",
+        controls=lambda wildcards: PLAN.enrich_specs[wildcards.facility, wildcards.clip]["files"],
+        worth_it=WORTH_IT if config["fidelity"]["fail_run"] else [],
+        environment=f"<results>/preflight/{PLAN.engine.environment}.json",
     output:
-        clips=expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
-        provenance=expand("results/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),
+        clips=expand("<results>/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
+        provenance=expand("<results>/{{facility}}/enriched/{{clip}}/{variant}.json", variant=VARIANTS),
     log:
-        "logs/{facility}/enrich/{clip}.log",
+        "<logs>/{facility}/enrich/{clip}.log",
     benchmark:
-        "benchmarks/results/{facility}/enrich/{clip}.tsv"
+        "<benchmarks>/{facility}/enrich/{clip}.tsv"
     conda:
-        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
+        f"../envs/{PLAN.engine.environment}.yaml"
     threads: 2
     resources:
-        gpu=0 if ENGINE == "photometric" else config["enrich"]["gpus"],
+        gpu=PLAN.engine.gpus(config["enrich"]),
         # Facts of this machine: they decide no pixel, so they are resources and not parameters.
-        offload=config["enrich"]["offload"],
-        cosmos_root=config["enrich"].get("cosmos_root", ""),
+        machine=as_json(PLAN.engine.machine(config["enrich"])),
     params:
-        spec=lambda wildcards: as_json(enrich_spec(wildcards)),
-        code=code_digest(
-            SCRIPTS / "enrich.py",
-            *(SCRIPTS / "blueprint" / name for name in ("files.py", "video.py")),
-            *(SCRIPTS / "blueprint" / "enrich" / name for name in ("__init__.py", *ENGINE_SOURCES[ENGINE])),
-        ),
-        folder=lambda wildcards: f"results/{wildcards.facility}/enriched/{wildcards.clip}",
+        spec=lambda wildcards: as_json(PLAN.enrich_specs[wildcards.facility, wildcards.clip]),
+        code=program_digest("enrich", loads=PLAN.engine.module, register="blueprint.engines"),
+        pixels=program_digest("", loads=PLAN.engine.module, register="blueprint.engines"),  # a variant is kept by it
+        folder=lambda wildcards: f"{RESULTS}/{wildcards.facility}/enriched/{wildcards.clip}",
     message:
         "Enriching {wildcards.facility}/{wildcards.clip}"
     shell:
         "python $BLUEPRINT_SCRIPTS/enrich.py --rgb {input.rgb:q} --depth {input.depth:q} --depth-m {input.depth_m:q}"
-        " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.code} --folder {params.folder:q}"
+        " --cameras {input.cameras:q} --spec {params.spec:q} --code {params.pixels} --folder {params.folder:q}"
+        " --environment {input.environment:q}"
         " --scratch .snakemake/enrich/{wildcards.facility}/{wildcards.clip}"
-        " --gpus {resources.gpu} --offload {resources.offload} --cosmos-root={resources.cosmos_root:q}"
+        " --gpus {resources.gpu} --machine {resources.machine:q}"
         " --cache resources/embeddings > {log:q} 2>&1"
 
 
@@ -68,13 +48,13 @@ rule fetch_weights:
     output:
         fetched="resources/weights.json",
     log:
-        "logs/fetch_weights.log",
+        "<logs>/fetch_weights.log",
     conda:
-        f"../envs/{ENGINE_ENVIRONMENT[ENGINE]}.yaml"
+        f"../envs/{PLAN.engine.environment}.yaml"
     params:
-        repositories=as_json([asdict(repository) for repository in repositories_needed(config)]),
+        repositories=as_json([asdict(repository) for repository in PLAN.engine.repositories(config["enrich"])]),
     message:
-        "Fetching the weights of the engine {ENGINE}"
+        "Fetching the weights of the engine {PLAN.engine.name}"
     shell:
         "python $BLUEPRINT_SCRIPTS/fetch_weights.py --repositories {params.repositories:q} --output {output.fetched:q}"
         " > {log:q} 2>&1"

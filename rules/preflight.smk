@@ -1,27 +1,23 @@
 # Preflight: is the scan something that can be rendered at all, does every stage have the modules it needs, and is this
 # machine fit for the run?
-try:
-    configuration.refuse_unusable_files(config, CONFIG_SOURCE)
-except UserError as error:
-    raise WorkflowError(str(error))
+from blueprint.engines import ENVIRONMENTS
+from blueprint.environments import needs
 
 
 rule preflight_scene:
     input:
         scene=scene_of,
-        environment="results/preflight/render.json",
+        environment="<results>/preflight/render.json",
     output:
-        marker="results/{facility}/preflight.json",
+        marker="<results>/{facility}/preflight.json",
     log:
-        "logs/{facility}/preflight.log",
+        "<logs>/{facility}/preflight.log",
     priority: 100
     conda:
         "../envs/render.yaml"
     params:
-        spec=lambda wildcards: as_json(
-            {key: facility_of(wildcards)[key] for key in ("name", "up_axis", "floor_height_m")}
-        ),
-        code=code_of("preflight", "splat", "ply.py", "axes.py"),
+        spec=lambda wildcards: as_json(PLAN.scene_spec(wildcards.facility)),
+        code=program_digest("preflight"),
     message:
         "Checking the scene of {wildcards.facility}"
     shell:
@@ -32,41 +28,44 @@ rule preflight_scene:
 # What a stage needs must import before anything is computed. The marker says nothing of the machine: it is made once.
 rule environment:
     output:
-        marker="results/preflight/{environment}.json",
+        marker="<results>/preflight/{environment}.json",
     log:
-        "logs/preflight/{environment}.log",
+        "<logs>/preflight/{environment}.log",
     wildcard_constraints:
-        environment=one_of(needs.ENVIRONMENTS),
+        environment=one_of(ENVIRONMENTS),
     priority: 100
     conda:
         "../envs/{environment}.yaml"
     resources:
-        cosmos_root=config["enrich"].get("cosmos_root", ""),  # a fact of this machine
+        root=PLAN.engine.upstream(config["enrich"]),  # a fact of this machine
     params:
-        spec=lambda wildcards: as_json(needs.check_spec(wildcards.environment, ENVS)),
+        spec=lambda wildcards: as_json(
+            needs.check_spec(wildcards.environment, ENVIRONMENTS[wildcards.environment], ENVS)
+        ),
     message:
         "Checking the environment {wildcards.environment}"
     shell:
-        "python $BLUEPRINT_SCRIPTS/environments.py check --spec {params.spec:q} --root={resources.cosmos_root:q} --output {output.marker:q}"
+        "python $BLUEPRINT_SCRIPTS/environments.py check --spec {params.spec:q} --root={resources.root:q} --output {output.marker:q}"
         " > {log:q} 2>&1"
 
 
 # `snakemake preflight`: the markers, and the table of host checks, which has no output and is therefore always made.
 rule preflight:
     input:
-        scenes=expand("results/{facility}/preflight.json", facility=FACILITIES),
+        scenes=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
         environments=expand(
-            "results/preflight/{environment}.json",
-            environment=["render", ENGINE_ENVIRONMENT[config["enrich"]["engine"]], "metrics"],
+            "<results>/preflight/{environment}.json",
+            environment=PLAN.environments,
         ),
     log:
-        "logs/preflight/host.log",
+        "<logs>/preflight/host.log",
     conda:
         "../envs/orchestration.yaml"
     params:
         spec=lambda wildcards: as_json(config),
+        results=lambda wildcards: RESULTS,
         settings=f"--settings {CLOUD}" if CLOUD else "",
     message:
         "Checking this machine"
     shell:
-        "python $BLUEPRINT_SCRIPTS/host_checks.py {params.settings} --config {params.spec:q} --results results 2>&1 | tee {log:q}"
+        "python $BLUEPRINT_SCRIPTS/host_checks.py {params.settings} --config {params.spec:q} --results {params.results:q} 2>&1 | tee {log:q}"

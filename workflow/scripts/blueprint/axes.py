@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LARGEST_SKEW = 1e-2  # of the product of a rotation with its transpose
+ROUNDING = 1e-8
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # the same both ways
 
 
@@ -33,6 +35,12 @@ def level_from_world(up_axis: str, floor_height_m: float) -> np.ndarray:
     transform[:3, :3] = np.stack([ahead, np.cross(up, ahead), up])
     transform[2, 3] = -floor_height_m
     return transform
+
+
+def up_axis_of(up: np.ndarray) -> tuple[str, float]:
+    """The axis of the world nearest to a direction [3], and the cosine of the angle between them."""
+    axis = int(np.abs(up).argmax())
+    return ("-" if up[axis] < 0 else "") + "xyz"[axis], float(abs(up[axis]) / max(np.linalg.norm(up), 1e-12))
 
 
 def direction(heading_rad: np.ndarray, look_down_rad: np.ndarray) -> np.ndarray:
@@ -64,8 +72,39 @@ def opencv_from_opengl(camera_to_world: np.ndarray) -> np.ndarray:
 
 
 def eyes_of(viewmats: np.ndarray) -> np.ndarray:
-    """Camera centres [F, 3] of world-to-camera matrices [F, 4, 4]."""
-    return -np.einsum("fji,fj->fi", viewmats[:, :3, :3], viewmats[:, :3, 3])
+    """Camera centres [..., 3] of world-to-camera matrices [..., 4, 4]."""
+    return -np.einsum("...ji,...j->...i", viewmats[..., :3, :3], viewmats[..., :3, 3])
+
+
+def rigid(viewmats: np.ndarray) -> np.ndarray:
+    """World-to-camera matrices [F, 4, 4] with the nearest rotations, the camera centres where they are.
+
+    Poses from files are rotations up to how they were rounded, and every use of such a matrix makes something else of
+    the rest: an error of 8e-4 at 30 m from the origin moves the picture by 2.4 cm, or not, by which inverse is taken.
+
+    Raises:
+        ValueError: a matrix is far from a rotation, mirrored, or not finite.
+    """
+    rotations = viewmats[:, :3, :3]
+    off = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+    if not (off <= LARGEST_SKEW).all() or (np.linalg.det(rotations) < 0).any():
+        raise ValueError(f"the pose of frame {int(off.argmax())} is not a rotation (or a mirrored one)")
+    left, _, right = np.linalg.svd(rotations)
+    nearest = viewmats.copy()
+    nearest[:, :3, :3] = left @ right
+    eyes = -np.linalg.solve(rotations, viewmats[:, :3, 3, None])
+    nearest[:, :3, 3:] = -nearest[:, :3, :3] @ eyes
+    return np.where((off < ROUNDING)[:, None, None], viewmats, nearest)
+
+
+def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Points [..., 3] in the frame that a transform [4, 4] leads to, of the points' own precision."""
+    return points @ transform[:3, :3].T.astype(points.dtype) + transform[:3, 3].astype(points.dtype)
+
+
+def moved_back(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Points [..., 3] in the frame that a rigid transform [4, 4] comes from."""
+    return (points - transform[:3, 3].astype(points.dtype)) @ transform[:3, :3].astype(points.dtype)
 
 
 def intrinsics(

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-COLOUR = {"ok": "green", "fail": "red", "skip": "dim", "unknown": "yellow"}
+COLOUR = {"ok": "green", "fail": "red", "skip": "dim", "unknown": "yellow", "warn": "yellow"}
 
 LOG_WIDTH = 160
 
@@ -20,8 +20,9 @@ class Check:
     """One line of a table of checks."""
 
     name: str
-    result: Literal["ok", "fail", "skip", "unknown"]
-    """``skip``: does not apply here; ``unknown``: could not be made, since a service cannot be reached."""
+    result: Literal["ok", "fail", "skip", "unknown", "warn"]
+    """``warn``: looks wrong and need not be; ``skip``: does not apply here; ``unknown``: could not be made, since a
+    service cannot be reached."""
     evidence: str
     """What was found (never a secret)."""
     remedy: str = ""

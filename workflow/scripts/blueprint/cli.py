@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
@@ -20,6 +21,29 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+class Commands:
+    """A program of several commands: each is a function of the parsed arguments, whose docstring is its help."""
+
+    def __init__(self, description: str | None) -> None:
+        self.parser = argparse.ArgumentParser(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._commands = self.parser.add_subparsers(required=True, dest="command")
+
+    def add(self, function: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        """Add the command of a function's name (with dashes); return its parser, for its arguments."""
+        command = self._commands.add_parser(
+            function.__name__.replace("_", "-"), help=function.__doc__, description=function.__doc__
+        )
+        command.set_defaults(run=function)
+        return command
+
+    def run(self) -> None:
+        """Parse the command line and carry out the command."""
+        arguments = self.parser.parse_args()
+        arguments.run(arguments)
 
 
 def json_argument(text: str) -> Any:

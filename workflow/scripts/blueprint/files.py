@@ -76,16 +76,3 @@ def value_digest(value: Any) -> str:
     """SHA-256 of a JSON value in canonical form, as hex."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def code_digest(*paths: Path) -> str:
-    """Digest of the Python sources in files and folders: a rule's ``params`` hold it so that changed code reruns.
-
-    Modification times play no part: a fresh clone has the digest of the old one.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        sources = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-        for source in sources:
-            digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]

@@ -1,0 +1,41 @@
+# Export: the clips that passed as training data, in the layouts of trainers. `snakemake export` makes all configured ones.
+from blueprint.export.layouts import LAYOUTS
+
+
+rule export_layout:
+    input:
+        verdicts=expand("<results>/{facility}/summary.json", facility=FACILITIES),
+        scenes=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
+        clips=of_clips(
+            [
+                f"<results>/{{facility}}/clips/{{clip}}/{name}"
+                for name in ("rgb.mp4", "depth.mp4", "depth.npz", "cameras.json")
+            ],
+            *FACILITIES,
+        ),
+        variants=of_clips("<results>/{facility}/enriched/{clip}/{variant}.mp4", *FACILITIES),
+        provenance=of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
+    output:
+        dataset=directory("<results>/dataset/{layout}"),
+    log:
+        "<logs>/export/{layout}.log",
+    benchmark:
+        "<benchmarks>/export/{layout}.tsv"
+    wildcard_constraints:
+        layout=one_of(LAYOUTS),
+    conda:
+        "../envs/metrics.yaml"
+    params:
+        results=lambda wildcards: RESULTS,
+        spec=as_json(PLAN.export_spec()),
+        code=program_digest("export"),
+    message:
+        "Exporting the dataset {wildcards.layout}"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/export.py --results {params.results:q} --spec {params.spec:q} --layout {wildcards.layout}"
+        " --output {output.dataset:q} > {log:q} 2>&1"
+
+
+rule export:
+    input:
+        expand("<results>/dataset/{layout}", layout=config["export"]["layouts"]),

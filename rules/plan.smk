@@ -1,0 +1,43 @@
+# The plan: the facilities, clips and variants of this run, by which the rules below are filled in.
+from blueprint.metrics import weights
+from blueprint.plan import make_plan
+
+PLAN = stated(make_plan, config, CONFIG_SOURCE)
+FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)
+TRAINING_SETS = ("render", "variants")  # what a world model is post-trained on
+
+
+wildcard_constraints:
+    facility=one_of(FACILITIES),
+    clip=one_of({clip for clips in CLIPS.values() for clip in clips}),
+    variant=one_of(VARIANTS),
+
+
+def scene_of(wildcards):
+    """The scene file of the facility that the wildcards name."""
+    return PLAN.facilities[wildcards.facility]["scene"]
+
+
+def of_clips(pattern, *facilities):
+    """The pattern filled in for each clip of the facilities (and `{variant}` for every variant)."""
+    return [
+        path
+        for facility in facilities
+        for clip in CLIPS[facility]
+        for path in expand(pattern, facility=facility, clip=clip, variant=VARIANTS)
+    ]
+
+
+def weights_at_hand(wildcards):
+    """No input: says before any job that weights are absent. A dry run plans for another machine and may lack them."""
+    if not workflow.dryrun:
+        names, folder = config["metrics"]["names"], weights.torch_home(config["metrics"]["torch_home"])
+        stated(weights.require, names, folder, CONFIG_SOURCE)
+    return []
+
+
+def training(what):
+    """A fact of the post-training, asked when a job of it is planned: most configurations have none."""
+    return lambda wildcards: stated(
+        lambda: {"spec": as_json(PLAN.training_spec()), "module": PLAN.trainer and PLAN.trainer.module}[what]
+    )

@@ -1,0 +1,89 @@
+# Train: does a world model get better at the facility for having seen its clips? `snakemake training` answers.
+rule train:
+    input:
+        verdicts=expand("<results>/{facility}/summary.json", facility=FACILITIES),
+        scenes=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
+        clips=of_clips(
+            ["<results>/{facility}/clips/{clip}/rgb.mp4", "<results>/{facility}/clips/{clip}/cameras.json"],
+            *FACILITIES,
+        ),
+        variants=of_clips("<results>/{facility}/enriched/{clip}/{variant}.mp4", *FACILITIES),
+        provenance=of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
+        environment="<results>/preflight/metrics.json",
+    output:
+        parameters="<results>/training/{set}/parameters.pt",
+        training="<results>/training/{set}/training.json",
+    log:
+        "<logs>/training/train-{set}.log",
+    benchmark:
+        "<benchmarks>/training/train-{set}.tsv"
+    wildcard_constraints:
+        set=one_of(TRAINING_SETS),
+    conda:
+        "../envs/metrics.yaml"
+    threads: 2
+    params:
+        results=lambda wildcards: RESULTS,
+        spec=training("spec"),
+        module=training("module"),
+        code=program_digest("train"),
+    message:
+        "Post-training a world model on the set {wildcards.set}"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/train.py train --results {params.results:q} --spec {params.spec:q} --module {params.module}"
+        " --set {wildcards.set} --environment {input.environment:q} --parameters {output.parameters:q} --threads {threads} --output {output.training:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        lambda wildcards: expand(rules.train.output.parameters, set={wildcards.model} - {"base"}),
+        verdicts=rules.train.input.verdicts,
+        clips=rules.train.input.clips,
+        variants=rules.train.input.variants,
+    output:
+        scores="<results>/training/{model}/scores.json",
+    log:
+        "<logs>/training/evaluate-{model}.log",
+    benchmark:
+        "<benchmarks>/training/evaluate-{model}.tsv"
+    wildcard_constraints:
+        model=one_of(("base", *TRAINING_SETS)),
+    conda:
+        "../envs/metrics.yaml"
+    threads: 2
+    params:
+        results=lambda wildcards: RESULTS,
+        spec=training("spec"),
+        module=training("module"),
+        parameters=lambda wildcards, input: f"--parameters {input[0]}" if wildcards.model in TRAINING_SETS else "",
+        code=program_digest("train"),
+    message:
+        "Predicting held-out trajectories with the model {wildcards.model}"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/train.py score --results {params.results:q} --spec {params.spec:q} --module {params.module}"
+        " {params.parameters} --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+
+
+rule training:
+    input:
+        scores=expand("<results>/training/{model}/scores.json", model=("base", *TRAINING_SETS)),
+        trainings=expand("<results>/training/{set}/training.json", set=TRAINING_SETS),
+    output:
+        verdict="<results>/training/verdict.json",
+        page=report("<results>/training/training.html", caption="../workflow/report/page.rst", category="Report"),
+        video="<results>/training/predictions.mp4",
+    log:
+        "<logs>/training/verdict.log",
+    conda:
+        "../envs/metrics.yaml"
+    params:
+        results=lambda wildcards: RESULTS,
+        spec=training("spec"),
+        module=training("module"),
+        code=program_digest("train"),
+    message:
+        "Comparing the world model before and after"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/train.py judge --results {params.results:q} --spec {params.spec:q} --module {params.module}"
+        " --folder {params.results:q}/training --output {output.verdict:q} --page {output.page:q} --video {output.video:q}"
+        " > {log:q} 2>&1"
