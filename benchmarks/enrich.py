@@ -31,12 +31,13 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from blueprint import cameras as camera_files
-from blueprint import torchvision_ops
+from blueprint import poses, torchvision_ops
 from blueprint.depth import iterate_depth
-from blueprint.enrich import Clip, Variant, photometric
-from blueprint.enrich.presets import PRESETS
-from blueprint.metrics.stability import View, flicker
+from blueprint.engines.photometric import run as photometric
+from blueprint.engines.presets import PRESETS
+from blueprint.engines.task import Clip, Variant
+from blueprint.metrics.frames import View
+from blueprint.metrics.stability import flicker
 from blueprint.video import probe, read_video, write_video
 
 torchvision_ops.make_importable()
@@ -48,7 +49,7 @@ from diffusers import (  # noqa: E402
     UniPCMultistepScheduler,
 )
 
-from blueprint.enrich.cosmos_diffusers import OFFLOAD_SEQUENCE, Guardrails, generate, negative_prompt  # noqa: E402
+from blueprint.engines.diffusers.run import OFFLOAD_SEQUENCE, Guardrails, generate  # noqa: E402
 from blueprint.metrics.score import ClipFiles, score  # noqa: E402
 
 # NVIDIA's docs/inference.md: seconds for 93 frames at 720p, 35 steps, one GPU.
@@ -115,7 +116,7 @@ def random_embeddings(pipe: Cosmos2_5_TransferPipeline, variant: Variant) -> dic
     """Embeddings [1, 512, C] of the variant's two prompts."""
     channels = pipe.transformer.config.crossattn_proj_in_channels
     made = torch.randn(2, 1, 512, channels, generator=torch.Generator().manual_seed(0)).to(pipe.transformer.dtype)
-    return {variant.prompt: made[0], negative_prompt(variant): made[1]}
+    return {variant.prompt: made[0], variant.negative_prompt: made[1]}
 
 
 def step_inputs(pipe: Cosmos2_5_TransferPipeline, size: tuple[int, int, int], batch: int) -> dict[str, torch.Tensor]:
@@ -232,7 +233,7 @@ def clip_table(model: dict[str, Any], device: torch.device, dtype: torch.dtype, 
     table = Table(f"{frames} frames of {width}x{height}, {steps} steps", "seconds", "peak GB")
     rng = np.random.default_rng(0)
     controls = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(frames)]
-    variant = Variant("bench", 0, prompt="a hall", controls={"depth": {}})
+    variant = Variant("bench", 0, prompt="a hall", negative_prompt="blur", controls={"depth": {}})
     settings = {"num_video_frames_per_chunk": frames, "num_conditional_frames": 1, "guidance": 3, "num_steps": steps}
     for offload in (False, True):
         pipe = build(model, torch.device("cpu") if offload else device, dtype)
@@ -272,7 +273,7 @@ def bench_fidelity(console: Console, folder: Path) -> None:
     """What each preset keeps of a rendered clip: its edges, and how still it stands, frame warped onto frame."""
     rendered = ClipFiles(*(folder / name for name in ("rgb.mp4", "depth.npz", "cameras.json")))
     clip = Clip(rendered.rgb, folder / "depth.mp4", rendered.depth_m, rendered.cameras, probe(rendered.rgb))
-    cameras = camera_files.read(clip.cameras)
+    cameras = poses.read(clip.cameras)
     scene = photometric.place_scene(clip, cameras, seed=0)
     names = ["edge_agreement", "temporal_stability"]
     table = Table(f"presets on {folder}", *names, "flicker / render's own")

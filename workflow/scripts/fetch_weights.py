@@ -11,13 +11,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from blueprint import cli
+from blueprint import cli, secret
 from blueprint.checks import print_table
-from blueprint.enrich.requirements import Repository, check_access
+from blueprint.engines.base import Repository
+from blueprint.engines.hub import check_access
 from blueprint.errors import UserError
 from blueprint.files import write_json
 
-log = logging.getLogger("fetch_weights")
+log = logging.getLogger(__name__)
 
 
 def fetch(repositories: list[Repository], token: str | None) -> list[dict[str, Any]]:
@@ -50,6 +51,7 @@ def fetch(repositories: list[Repository], token: str | None) -> list[dict[str, A
 
 def main() -> None:
     """Parse the command line and fetch."""
+    secret.take("HF_TOKEN")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repositories", type=cli.json_argument, required=True, help="what to fetch (JSON)")
     parser.add_argument("--output", type=Path, required=True, help="what was fetched")

@@ -55,14 +55,14 @@ class DepthControl:
         return float(CODED_DEPTHS_M[near]), float(CODED_DEPTHS_M[far])
 
     def images(self) -> Iterator[np.ndarray]:
-        """The frames, uint8 [H, W, 3] grey."""
+        """The frames, uint8 [H, W] grey."""
         near_m, far_m = self.range_m()
         grey = np.zeros(len(CODED_DEPTHS_M), dtype=np.uint8)
         bright = (1 / CODED_DEPTHS_M[1:] - 1 / far_m) / (1 / near_m - 1 / far_m)
         grey[1:] = np.rint(np.clip(bright, 0, 1) * 255)
         self._spool.seek(0)
         while data := self._spool.read(2 * int(np.prod(self._shape))):
-            yield np.repeat(grey[np.frombuffer(data, np.uint16).reshape(*self._shape, 1)], 3, axis=-1)
+            yield grey[np.frombuffer(data, np.uint16).reshape(self._shape)]
 
 
 def _encode(depth_m: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The engine `cosmos-transfer2.5`: NVIDIA's own repository."""

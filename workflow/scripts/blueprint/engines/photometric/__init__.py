@@ -1,0 +1,1 @@
+"""The photometric engine: a clip under other light, air, lens and sensor."""
