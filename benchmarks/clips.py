@@ -70,11 +70,11 @@ def main() -> None:
     count = min(arguments.frames, len(path.viewmats))
     drawn = list(renderer.frames(path.viewmats[:count], path.Ks[:count]))
     colour = [np.rint(frame.rgb * 255).astype(np.uint8) for frame in drawn]
-    pairs = [(frame.depth_m, frame.alpha) for frame in drawn]
+    depths = [(frame.depth_m, frame.median_m, frame.alpha) for frame in drawn]
     with tempfile.TemporaryFile() as spool:
         control = DepthControl(spool)
-        control.add_all(pairs)
-        grey = list(control.images())
+        control.add_all((frame.median_m, frame.alpha) for frame in drawn)
+        grey = [np.repeat(image[..., None], 3, axis=-1) for image in control.images()]
 
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, PyAV {version('av')}; "
           f"{arguments.scene.name}, {arguments.path}, {count} frames of {width}x{height}")  # fmt: skip
@@ -98,10 +98,11 @@ def main() -> None:
                 lambda target=target, frames=frames: f"{worst_psnr_db(target, frames):.2f} dB PSNR",
             )
         target = Path(folder) / "depth.npz"
-        row("depth.npz", target, lambda: depth.write_depth(target, pairs), lambda: "1/65536 of the depth")
+        row("depth.npz", target, lambda: depth.write_depth(target, depths), lambda: "1/65536 of the depth")
         stacked = {
-            "depth_m": np.stack([pair[0] for pair in pairs]),
-            "alpha": np.rint(255 * np.stack([pair[1] for pair in pairs])).astype(np.uint8),
+            "depth_m": np.stack([depth_m for depth_m, _, _ in depths]),
+            "median_m": np.stack([median_m for _, median_m, _ in depths]),
+            "alpha": np.rint(255 * np.stack([alpha for _, _, alpha in depths])).astype(np.uint8),
         }
         row("numpy.savez_compressed", target, lambda: np.savez_compressed(target, **stacked), lambda: "exact")
     Console().print(table)

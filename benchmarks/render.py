@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/render.py            all sizes; some minutes, most of them for the peer
     .venv/bin/python benchmarks/render.py --quick    one size, without the large scene: under a minute
+    .venv/bin/python benchmarks/render.py --beside CHECKOUT --captures FILE ...    against another version
 
 Frames/s of the CPU rasterizer against Gaussians, pixels and threads, on the demo kitchen at several densities (all with
 harmonics of degree 3). Beside each figure: the plain PyTorch reference on the same view in the same run, and two floors
@@ -38,7 +39,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 from blueprint import demo, video
 from blueprint.render import Renderer, choose_backend, reference
 from blueprint.render.cpu import CpuRenderer
-from blueprint.render.kernels import HALF_HEIGHT, TILE, Y
+from blueprint.render.kernels import (
+    ALONG_X,
+    ALONG_Y,
+    LANES,
+    NEARLY_INVISIBLE,
+    PEAK,
+    TILE,
+    U,
+    V,
+    W,
+    X,
+    Y,
+    met_blocks,
+)
 from blueprint.splat import Splat
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
@@ -88,13 +102,13 @@ class CountingRenderer(CpuRenderer):
 
     def count(self, viewmat: np.ndarray, K: np.ndarray) -> tuple[int, int]:
         """Bytes read and written, and pixels evaluated, for one frame."""
-        self.pairs = self.rows = self.coloured = 0
+        self.pairs = self.blocks = self.coloured = 0
         self.frame(viewmat, K)
         splat, pixels = self.splat, self.width * self.height
         gaussian, projected = 4 * (3 + 6 + 1 + 1), 4 * (10 + 1 + 2 + 4)
-        colours = splat.sh[0].nbytes + 2 * 48
-        touched = len(splat) * gaussian + self.coloured * (2 * projected + colours) + self.pairs * (2 * 8 + 2 * 4 + 48)
-        return touched + 2 * self._states.nbytes + pixels * 4 * 5, self.rows * TILE
+        colours = splat.sh[0].nbytes + 2 * 64
+        touched = len(splat) * gaussian + self.coloured * (2 * projected + colours) + self.pairs * (2 * 8 + 2 * 4 + 64)
+        return touched + 2 * self._states.nbytes + pixels * 4 * 6, self.blocks * LANES
 
     def _draw_chunk(self, order: np.ndarray, first: int, eye: np.ndarray) -> int:
         last = super()._draw_chunk(order, first, eye)
@@ -102,20 +116,24 @@ class CountingRenderer(CpuRenderer):
         members = self._lists[:pairs]
         self.pairs += pairs
         self.coloured += len(np.unique(members))
-        self.rows += count_rows(self._across, self._starts, members, self._coloured)
+        self.blocks += count_blocks(self._across, self._starts, members, self._coloured)
         return last
 
 
 @njit
-def count_rows(across, starts, members, coloured):  # noqa: ANN001, ANN201
-    """Rows of tiles that the listed Gaussians reach (those that early termination spares included)."""
-    rows = 0
+def count_blocks(across, starts, members, coloured):  # noqa: ANN001, ANN201
+    """Blocks of tiles that the listed Gaussians meet (those that early termination spares included)."""
+    blocks = 0
     for tile in range(len(starts) - 1):
-        top = tile // across * TILE + 0.5
+        left, top = np.float32(tile % across * TILE + 0.5), np.float32(tile // across * TILE + 0.5)
         for pair in range(starts[tile], starts[tile + 1]):
-            y, half = coloured[members[pair], Y] - top, coloured[members[pair], HALF_HEIGHT]
-            rows += max(0, min(np.floor(y + half), TILE - 1) - max(np.ceil(y - half), 0) + 1)
-    return rows
+            splat = coloured[members[pair]]
+            shape = splat[U], splat[V], splat[W], splat[PEAK] - NEARLY_INVISIBLE, splat[ALONG_X], splat[ALONG_Y]
+            met = met_blocks(left - splat[X], top - splat[Y], *shape)
+            while met:
+                blocks += 1
+                met &= met - 1
+    return blocks
 
 
 def measure(
@@ -176,6 +194,56 @@ def exp_s(count: int) -> float:
     block = np.linspace(-8, 0, 4096, dtype=np.float32)
     result = np.empty_like(block)
     return best_s(lambda: np.exp(block, out=result), 200) * count / len(block)
+
+
+BESIDE = """
+import sys, time
+checkout, scene, gaussians = sys.argv[1:]
+sys.path[:0] = [f"{checkout}/benchmarks", f"{checkout}/workflow/scripts"]
+from pathlib import Path
+import numpy as np
+import render as benchmark
+from blueprint.render.cpu import CpuRenderer
+from blueprint.splat import load
+if scene == "kitchen":
+    splat, cameras = benchmark.kitchen(int(gaussians)), benchmark.views(6)
+else:
+    splat = load(Path(scene))
+    low, middle, high = np.percentile(splat.means, [2, 50, 98], axis=0)
+    cameras = np.tile(np.eye(4), (6, 1, 1))
+    for camera, angle in zip(cameras, range(6)):
+        offset = 0.7 * (high - low).max() * np.array([np.sin(angle), 0.2 * np.cos(3 * angle), np.cos(angle)])
+        forward = -offset / np.linalg.norm(offset)
+        right = np.cross(forward, (0, -1, 0)) / np.linalg.norm(np.cross(forward, (0, -1, 0)))
+        camera[:3, :3] = right, np.cross(forward, right), forward
+        camera[:3, 3] = -camera[:3, :3] @ (middle + offset)
+renderer, K = CpuRenderer(splat, 640, 480, threads=1), benchmark.intrinsics(640, 480)
+best = 1e9
+for _ in range(8):
+    start = time.thread_time()
+    for camera in cameras:
+        renderer.frame(camera, K)
+    best = min(best, time.thread_time() - start)
+print(best / len(cameras) * 1e3)
+"""
+
+
+def print_beside(checkout: str, captures: list[str], gaussians: int, console: Console) -> None:
+    """CPU time per frame at 640x480 on one thread beside that of another checkout, in turns, the best of each."""
+    here = str(Path(__file__).resolve().parents[1])
+    table = Table(title=f"CPU ms per frame, one thread, beside {checkout}", title_justify="left")
+    for column in ("scene", "there", "here", "there/here"):
+        table.add_column(column, justify="right")
+    for scene in ["kitchen", *captures]:
+        found = {here: 1e9, checkout: 1e9}
+        for _ in range(2):
+            for root in found:
+                command = [sys.executable, "-c", BESIDE, root, scene, str(gaussians)]
+                found[root] = min(found[root], float(subprocess.check_output(command)))
+        name = f"{gaussians:,} kitchen" if scene == "kitchen" else Path(scene).name
+        ratio = found[checkout] / found[here]
+        table.add_row(name, f"{found[checkout]:.1f}", f"{found[here]:.1f}", f"{ratio:.2f}x")
+    console.print(table)
 
 
 def print_memory(gaussians: int, console: Console) -> None:
@@ -278,6 +346,8 @@ def main() -> None:
     parser.add_argument("--memory-gaussians", type=int, default=3_000_000, help="scene of the memory test; 0 skips it")
     parser.add_argument("--stage-frames", type=int, default=STAGE_FRAMES, help="frames of the stage test; 0 skips it")
     parser.add_argument("--quick", action="store_true", help="300,000 Gaussians at 640x480 only, few repeats")
+    parser.add_argument("--beside", metavar="CHECKOUT", help="only compare with the rasterizer of another checkout")
+    parser.add_argument("--captures", nargs="*", default=[], help="scene files to compare on, besides the kitchen")
     parser.add_argument("--render-large", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.render_large:
@@ -286,6 +356,8 @@ def main() -> None:
         arguments.gaussians, arguments.sizes, arguments.repeats = [300_000], [(640, 480)], 3
         arguments.memory_gaussians, arguments.stage_frames = 0, min(arguments.stage_frames, 48)
     console = Console(width=120)
+    if arguments.beside:
+        return print_beside(arguments.beside, arguments.captures, 300_000, console)
     console.print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "llvmlite", "torch"))
     console.print(f"versions: Python {platform.python_version()}, {packages}")

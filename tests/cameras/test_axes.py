@@ -67,3 +67,13 @@ def test_fields_of_view():
     K = axes.intrinsics(640, 480, fov_x_deg=75)
     assert 2 * np.degrees(np.arctan(320 / K[0, 0])) == pytest.approx(75)
     assert (K[0, 2], K[1, 2]) == (320, 240)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_points_come_back_from_the_level_frame_in_their_precision(dtype):
+    level = axes.level_from_world("-y", 0.7)
+    points = np.array([[1, 2, 3], [4, 5, -6]], dtype=dtype)
+    levelled = axes.moved(points, level)
+    assert levelled.dtype == dtype
+    assert levelled[0] == pytest.approx([3, -1, -2 - 0.7])  # along z, against x, above the floor
+    assert np.allclose(axes.moved_back(levelled, level), points, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from blueprint.axes import eyes_of
-from blueprint.cameras.nerfstudio import read_camera_path
+from blueprint.cameras.file import read_camera_path
 from blueprint.cameras.place import place
 from blueprint.errors import UserError
 from rooms import clip, room
@@ -88,7 +88,7 @@ def test_a_path_through_a_wall_is_refused(tmp_path):
     [
         ({"camera_path": []}, "camera_path is empty"),
         ({"camera_type": "equirectangular"}, "only perspective"),
-        ({"camera_path": [{"camera_to_world": [1, 2, 3], "fov": 50}]}, "no nerfstudio camera_path"),
+        ({"camera_path": [{"camera_to_world": [1, 2, 3], "fov": 50}]}, "not a nerfstudio camera_path"),
         ({"camera_path": [{"fov": 50}]}, "camera_to_world"),
         ({"camera_path": [{"camera_to_world": np.diag([1, 1, -1, 1]).ravel().tolist(), "fov": 50}]}, "mirrored"),
         ({"camera_path": [{"camera_to_world": np.eye(4).ravel().tolist(), "fov": 0}]}, "fields of view"),
@@ -104,5 +104,5 @@ def test_absent_and_foreign_files(tmp_path):
     with pytest.raises(UserError, match=r"absent\.json: cannot be read"):
         read_camera_path(tmp_path / "absent.json", 4, 64, 48, None, None)
     (tmp_path / "list.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match="no nerfstudio camera_path"):
+    with pytest.raises(UserError, match="not a nerfstudio camera_path"):
         read_camera_path(tmp_path / "list.json", 4, 64, 48, None, None)

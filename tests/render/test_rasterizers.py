@@ -196,7 +196,7 @@ def test_choice_of_backend_is_logged_and_never_a_fallback(caplog, monkeypatch):
     from blueprint import render
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(render, "_gsplat_obstacle", lambda: "there is no GPU")
+    monkeypatch.setattr(render, "_no_cuda_device", lambda: "there is no GPU")
     assert choose_backend("auto") is CpuRenderer
     assert "there is no GPU" in caplog.text
     assert choose_backend("cpu") is CpuRenderer
@@ -210,3 +210,14 @@ def test_gsplat_is_refused_on_a_machine_without_cuda(caplog):
     with pytest.raises(UserError, match="CUDA"):
         choose_backend("gsplat")
     assert choose_backend("auto").name == "cpu" and "CUDA" in caplog.text
+
+
+def test_a_gpu_is_not_left_idle_because_gsplat_does_not_load(monkeypatch):
+    """It once became rendering on the CPU of a paid GPU machine, with a line in a log."""
+    from blueprint import render
+
+    monkeypatch.setattr(render, "_no_cuda_device", lambda: "")
+    monkeypatch.setattr(render, "_gsplat_does_not_load", lambda: "the gsplat package does not load (undefined symbol)")
+    with pytest.raises(UserError, match=r"there is a CUDA device, but the gsplat package does not load \(undefined"):
+        choose_backend("auto")
+    assert choose_backend("cpu") is CpuRenderer

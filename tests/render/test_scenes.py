@@ -40,9 +40,10 @@ def test_guitar(guitar, degree):
 
 
 def compare(splat, views, degree):
+    """Every view at the highest degree; the degree changes colours alone, so the lower ones take two views each."""
     K = intrinsics(*SIZE)
     renderer = CpuRenderer(splat, *SIZE, sh_degree=degree)
-    for viewmat in views:
+    for viewmat in views if degree == 3 else views[degree::3]:
         frame = renderer.frame(viewmat, K)
         assert frame.alpha.mean() > 0.02 and frame.rgb.std() > 0.02  # the scene is in view
         assert_same_picture(frame, reference.rasterize(splat, viewmat, K, *SIZE, sh_degree=degree))

@@ -7,19 +7,11 @@ import sys
 
 import pytest
 
-from rooms import room, write_ply
 from workflow_runs import SCRIPTS
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    path = tmp_path_factory.mktemp("scene") / "room.ply"
-    write_ply(path, room())
-    return path
-
-
 def preflight(scene, output, **facts):
-    facility = {"name": "hall", "up_axis": "z", "floor_height_m": 0.0, **facts}
+    facility = {"name": "hall", "up_axis": "z", "floor_height_m": 0.0, "metres_per_unit": 1.0, **facts}
     script = [sys.executable, str(SCRIPTS / "preflight.py"), "--scene", str(scene)]
     command = [*script, "--spec", json.dumps(facility), "--output", str(output)]
     return subprocess.run(command, capture_output=True, text=True)

@@ -12,7 +12,10 @@ from blueprint.errors import UserError
 def frames(count=5, height=6, width=8):
     rng = np.random.default_rng(2)
     return [
-        (rng.uniform(0, 5, (height, width)).astype(np.float32), rng.integers(0, 256, (height, width)) / np.float32(255))
+        (
+            *rng.uniform(0, 5, (2, height, width)).astype(np.float32),
+            rng.integers(0, 256, (height, width)) / np.float32(255),
+        )
         for _ in range(count)
     ]
 
@@ -21,8 +24,12 @@ def test_round_trip(tmp_path):
     path = tmp_path / "depth.npz"
     given = frames()
     assert depth.write_depth(path, iter(given), count=5) == 5
-    for (depth_m, alpha), (read_m, read_alpha) in zip(given, depth.iterate_depth(path), strict=True):
+    expected, median = depth.iterate_depth(path), depth.iterate_depth(path, "median_m")
+    for (depth_m, median_m, alpha), (read_m, read_alpha), (read_median_m, _) in zip(
+        given, expected, median, strict=True
+    ):
         assert np.all(np.abs(depth_m - read_m) <= depth_m / 65536)
+        assert np.all(np.abs(median_m - read_median_m) <= median_m / 65536)
         assert np.allclose(alpha, read_alpha, atol=1e-6)
 
 
@@ -30,7 +37,7 @@ def test_numpy_reads_it(tmp_path):
     path = tmp_path / "depth.npz"
     depth.write_depth(path, frames(3))
     with np.load(path) as archive:
-        assert sorted(archive.files) == ["alpha", "depth_m"]
+        assert sorted(archive.files) == ["alpha", "depth_m", "median_m"]
         assert (archive["depth_m"].dtype, archive["depth_m"].shape) == (np.float32, (3, 6, 8))
         assert (archive["alpha"].dtype, archive["alpha"].shape) == (np.uint8, (3, 6, 8))
 
@@ -59,7 +66,8 @@ def test_a_long_clip_is_never_in_memory(tmp_path):
 
     def long_clip():
         for number in range(300):
-            yield np.full((90, 120), 1 + number / 300, np.float32), np.ones((90, 120), np.float32)
+            depth_m = np.full((90, 120), 1 + number / 300, np.float32)
+            yield depth_m, depth_m, np.ones((90, 120), np.float32)
 
     tracemalloc.start()
     depth.write_depth(path, long_clip(), count=300)
@@ -72,7 +80,7 @@ def test_a_long_clip_is_never_in_memory(tmp_path):
 def test_depths_that_the_rounding_must_not_spoil(tmp_path):
     path = tmp_path / "depth.npz"
     values = np.array([[0.0, 1.0, 2.0, 0.05, 100.0, 2.0**-20, np.nextafter(np.float32(2), np.float32(0)), 1e4]])
-    depth.write_depth(path, [(values.astype(np.float32), np.ones(values.shape, np.float32))])
+    depth.write_depth(path, [(*[values.astype(np.float32)] * 2, np.ones(values.shape, np.float32))])
     ((read, _),) = depth.iterate_depth(path)
     assert read[0, :3].tolist() == [0, 1, 2]  # nothing there stays nothing
     assert np.all(np.abs(read - values) <= values / 65536)

@@ -25,9 +25,9 @@ def test_grey_is_linear_in_inverse_depth():
     (image,), (near_m, far_m) = images(solid(depth_m))
     assert (near_m, far_m) == pytest.approx((1, 5), abs=0.03)
     expected = np.clip((1 / depth_m - 1 / far_m) / (1 / near_m - 1 / far_m), 0, 1) * 255
-    assert np.abs(image[..., 0] - expected).max() <= 1
+    assert np.abs(image - expected).max() <= 1
     assert (image[:, 0] == 255).all() and (image[:, -1] == 0).all()
-    assert image.dtype == np.uint8 and (np.ptp(image, axis=2) == 0).all()
+    assert image.dtype == np.uint8 and image.shape == (100, 400)
 
 
 def test_one_range_for_the_whole_clip():
@@ -45,7 +45,7 @@ def test_a_stray_gaussian_before_the_lens_does_not_dim_the_rest():
     depth_m[50, 60] = 0.06
     (image,), (near_m, _) = images(solid(depth_m))
     assert near_m == pytest.approx(2, abs=0.1)
-    assert image[50, 60, 0] == 255 and image[:, 0, 0].min() > 250
+    assert image[50, 60] == 255 and image[:, 0].min() > 250
 
 
 def test_small_gaps_close_and_large_ones_are_far():
@@ -55,7 +55,7 @@ def test_small_gaps_close_and_large_ones_are_far():
     depth_m[:, 150:], alpha[:, 150:] = 0, 0  # a window with nothing behind
     (image,), (_, far_m) = images((depth_m, alpha))
     assert far_m < 4.1
-    assert abs(int(image[50, 100, 0]) - int(image[50, 99, 0])) <= 2
+    assert abs(int(image[50, 100]) - int(image[50, 99])) <= 2
     assert (image[:, 153:] == 0).all() and (image[:, :150] > 0).mean() > 0.99
 
 

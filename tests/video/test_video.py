@@ -84,6 +84,13 @@ def test_same_frames_give_the_same_bytes_whatever_lies_in_memory(tmp_path):
     assert len(written) == 1
 
 
+def test_grey_frames_are_encoded_as_three_equal_colours_are(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64), dtype=np.uint8)
+    video.write_video(tmp_path / "grey.mp4", frames, 24)
+    video.write_video(tmp_path / "rgb.mp4", np.repeat(frames[..., None], 3, axis=-1), 24)
+    assert (tmp_path / "grey.mp4").read_bytes() == (tmp_path / "rgb.mp4").read_bytes()
+
+
 def test_a_video_of_another_tool_without_tags_is_read_as_bt601(tmp_path):
     """What FFmpeg writes when no matrix is named: the way imageio and diffusers save their videos."""
     path = tmp_path / "untagged.mp4"

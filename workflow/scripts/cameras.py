@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from blueprint import cameras, cli, splat
+from blueprint import cli, poses, splat
 from blueprint.cameras.place import place
 from blueprint.errors import UserError
+from blueprint.render.smear import refuse_smear
 
 
 def main() -> None:
@@ -19,11 +20,13 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
+    scene = splat.load(arguments.scene, arguments.spec.get("metres_per_unit", 1.0))
     try:
-        placed = place(splat.load(arguments.scene), arguments.spec)
+        placed = place(scene, arguments.spec)
+        refuse_smear(scene, placed, arguments.output.with_name("refused.jpg"))
     except UserError as error:
         raise UserError(f"{arguments.scene}: {error}") from error
-    cameras.write(arguments.output, placed)
+    poses.write(arguments.output, placed)
 
 
 if __name__ == "__main__":

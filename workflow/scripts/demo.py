@@ -6,6 +6,8 @@ from pathlib import Path
 
 from blueprint import cli, demo
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Parse the command line, build the scene, write it."""
@@ -17,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     splat = demo.build(arguments.scene, gaussians=arguments.gaussians, seed=arguments.seed)
     demo.write(splat, arguments.output)
-    logging.info("%s: %d Gaussians, SH degree %d", arguments.output, len(splat), splat.sh_degree)
+    log.info("%s: %d Gaussians, SH degree %d", arguments.output, len(splat), splat.sh_degree)
 
 
 if __name__ == "__main__":

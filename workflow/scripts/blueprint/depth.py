@@ -1,19 +1,24 @@
 """Metric depth of a clip in one ``depth.npz``, written and read frame by frame.
 
-`numpy.load` opens it: ``depth_m`` float32 ``[F, H, W]``, metres along the optical axis, 0 where nothing is; ``alpha``
-uint8 ``[F, H, W]``, 0-255. A long clip is larger than memory, so nothing here holds more than a few frames.
+`numpy.load` opens it: ``depth_m`` float32 ``[F, H, W]``, the expected depth in metres along the optical axis, 0 where
+nothing is; ``median_m`` alike, the depth at which half of the light is gone, which is what a depth camera sees, 0 where
+less is; ``alpha`` uint8 ``[F, H, W]``, 0-255. A long clip is larger than memory, so nothing here holds more than a few
+frames.
 """
 
 from __future__ import annotations
 
+import io
+import shutil
 import tempfile
 import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -26,14 +31,17 @@ KEPT_MANTISSA_BITS = 15
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write_depth(path: Path, frames: Iterable[tuple[np.ndarray, np.ndarray]], count: int | None = None) -> int:
-    """Write depth and alpha of a clip; the file appears whole.
+def write_depth(
+    path: Path, frames: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], count: int | None = None
+) -> int:
+    """Write the depths and alpha of a clip; the file appears whole.
 
     Depth is rounded to 15 bits of mantissa, 1/65536 of itself (0.15 mm at 10 m), which halves the file.
 
     Args:
         path: target, ``.npz``.
-        frames: pairs of depth float32 ``[H, W]`` in metres and alpha float32 ``[H, W]`` in 0-1; taken one at a time.
+        frames: expected depth and median depth, float32 ``[H, W]`` in metres, and alpha, float32 ``[H, W]`` in 0-1;
+            taken one at a time.
         count: number of frames; needed when ``frames`` has no length, since the arrays' headers come first.
 
     Returns:
@@ -41,26 +49,22 @@ def write_depth(path: Path, frames: Iterable[tuple[np.ndarray, np.ndarray]], cou
     """
     expected = len(frames) if count is None else count
     written = 0
-    with (
-        whole_file(path) as part,
-        tempfile.TemporaryFile(dir=path.parent) as waiting,
-        ThreadPoolExecutor(COMPRESSION_THREADS) as pool,
-        zipfile.ZipFile(part, "w") as archive,
-    ):
-        # An archive takes one member at a time: alpha waits in a temporary file until depth is complete.
-        with _member(archive, "depth_m", pool) as depths:
-            for written, (depth_m, alpha) in enumerate(frames, start=1):
-                if written == 1:
-                    _write_header(depths, (expected, *depth_m.shape), np.float32)
-                depths.write(_rounded(depth_m).tobytes())
-                waiting.write(np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8))
+    with whole_file(path) as part, ExitStack() as open_files, ThreadPoolExecutor(COMPRESSION_THREADS) as pool:
+        depths, medians, alphas = (
+            _Column(name, dtype, pool, open_files.enter_context(tempfile.TemporaryFile(dir=path.parent)))
+            for name, dtype in (("depth_m", np.float32), ("median_m", np.float32), ("alpha", np.uint8))
+        )
+        for depth_m, median_m, alpha in frames:
+            written += 1
+            shape = (expected, *depth_m.shape)
+            depths.add(_rounded(depth_m), shape)
+            medians.add(_rounded(median_m), shape)
+            alphas.add(np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8), shape)
         if written != expected or not written:
             raise ValueError(f"{path}: {expected} frames were announced, {written} came.")
-        with _member(archive, "alpha", pool) as alphas:
-            _write_header(alphas, (expected, *depth_m.shape), np.uint8)
-            waiting.seek(0)
-            while data := waiting.read(depth_m.size):
-                alphas.write(data)
+        with zipfile.ZipFile(part, "w") as archive:
+            for column in (depths, medians, alphas):
+                column.store(archive)
     return written
 
 
@@ -70,13 +74,51 @@ def _rounded(depth_m: np.ndarray) -> np.ndarray:
     return ((bits + np.uint32(1 << (dropped - 1))) >> np.uint32(dropped) << np.uint32(dropped)).view(np.float32)
 
 
-def _member(archive: zipfile.ZipFile, name: str, pool: ThreadPoolExecutor) -> IO[bytes]:
-    info = zipfile.ZipInfo(f"{name}.npy", date_time=EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    member = archive.open(info, "w", force_zip64=True)
-    # zipfile offers no way to hand in a compressor; one thread of zlib would be slower than the video encoder.
-    member._compressor = _ParallelDeflate(pool)
-    return member
+class _Column:
+    """One array of the archive, compressed as its frames come; it waits in a file until it is its turn."""
+
+    def __init__(self, name: str, dtype: type, pool: ThreadPoolExecutor, waiting: IO[bytes]) -> None:
+        self._name, self._dtype, self._waiting = name, dtype, waiting
+        self._deflate = _ParallelDeflate(pool)
+        self._checksum = self._size = 0
+
+    def add(self, frame: np.ndarray, shape: tuple[int, ...]) -> None:
+        """Take in a frame of the array, which has ``shape`` in all."""
+        assert frame.dtype == self._dtype and frame.shape == shape[1:], (frame.dtype, frame.shape, shape)
+        if not self._size:
+            header = io.BytesIO()
+            _write_header(header, shape, self._dtype)
+            self._compress(header.getvalue())
+        self._compress(frame.tobytes())
+
+    def _compress(self, data: bytes) -> None:
+        self._checksum = zlib.crc32(data, self._checksum)
+        self._size += len(data)
+        self._waiting.write(self._deflate.compress(data))
+
+    def store(self, archive: zipfile.ZipFile) -> None:
+        """Put the array into the archive."""
+        self._waiting.write(self._deflate.flush())
+        self._waiting.seek(0)
+        info = zipfile.ZipInfo(f"{self._name}.npy", date_time=EPOCH)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(info, "w", force_zip64=True) as member:
+            # zipfile offers no way to hand in what is compressed already.
+            member._compressor = _AsItIs()
+            shutil.copyfileobj(self._waiting, member, 1 << 20)
+            member._crc, member._file_size = self._checksum, self._size
+
+
+class _AsItIs:
+    """A compressor of what is compressed."""
+
+    def compress(self, data: bytes) -> bytes:
+        """The data."""
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is left."""
+        return b""
 
 
 class _ParallelDeflate:
@@ -106,8 +148,14 @@ def _write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: type) -> Non
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def iterate_depth(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def iterate_depth(
+    path: Path, kind: Literal["depth_m", "median_m"] = "depth_m"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Read a ``depth.npz`` frame by frame.
+
+    Args:
+        path: the archive.
+        kind: the expected depth, or the median one.
 
     Yields:
         depth float32 ``[H, W]`` in metres and alpha float32 ``[H, W]`` in 0-1.
@@ -118,12 +166,12 @@ def iterate_depth(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     try:
         with (
             zipfile.ZipFile(path) as archive,
-            archive.open("depth_m.npy") as depths,
+            archive.open(f"{kind}.npy") as depths,
             archive.open("alpha.npy") as alphas,
         ):
             shape = _read_header(depths, np.float32)
             if _read_header(alphas, np.uint8) != shape or len(shape) != 3:
-                raise ValueError(f"depth_m and alpha must be [F, H, W] alike, depth_m is {list(shape)}")
+                raise ValueError(f"{kind} and alpha must be [F, H, W] alike, {kind} is {list(shape)}")
             for _ in range(shape[0]):
                 depth_m = _read_frame(depths, shape[1:], np.float32)
                 alpha = _read_frame(alphas, shape[1:], np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from blueprint.cameras.request import Offset
+from blueprint.cameras.base import Offset
 
 SAMPLES = 33  # places at which a candidate path is tried
 SHORTLIST = 120

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
+from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, gaze
 from blueprint.cameras.choice import along, combinations, scaled, shortlist
 from blueprint.cameras.orbit import circle
-from blueprint.cameras.request import Offset, Placed, Request, gaze
-from blueprint.cameras.space import Space
-from blueprint.cameras.surroundings import Thing, find_room
 from blueprint.errors import UserError
+from blueprint.section import key
+
+if TYPE_CHECKING:
+    from blueprint.cameras.space import Space
+    from blueprint.cameras.surroundings import Room, Thing
 
 WORK_HEIGHTS_M = (0.6, 1.25)
 HEADROOM_M = 0.35
@@ -31,6 +34,18 @@ FLOOR_M = 0.2  # lower than that is floor
 THING_LOOK_DOWN_DEG = 20.0
 
 
+class ManipulationKeys(PlacedKeys):
+    """The keys of a clip that is a manipulation arc."""
+
+    radius_m: float | None = key(
+        "Horizontal distance from the work place in metres (default 0.7; from outside half of what shows the whole "
+        "object).",
+        None,
+        gt=0,
+    )
+    arc_deg: float | None = key("Angle of the arc in degrees (default 2.5 per frame, at most 90).", None, gt=0, le=360)
+
+
 @dataclass(frozen=True)
 class Surface:
     """Places on level work surfaces."""
@@ -41,6 +56,8 @@ class Surface:
 
 def find_work_surfaces(space: Space) -> Surface:
     """Places at working height that are level and have room above for a hand."""
+    from scipy import ndimage  # slow to import, and a plan needs this module for its keys alone
+
     lowest, highest = (int((height - space.origin[2]) / space.voxel_m) for height in WORK_HEIGHTS_M)
     headroom = int(np.ceil(HEADROOM_M / space.voxel_m))
     lowest, highest = max(lowest, 0), min(highest, space.solid.shape[2] - headroom - 1)
@@ -59,18 +76,17 @@ def find_work_surfaces(space: Space) -> Surface:
 
 def arc_of(request: Request) -> float:
     """Angle of the arc in radians."""
-    arc_deg = min(LARGEST_ARC_DEG, DEG_PER_FRAME * request.frames) if request.arc_deg is None else request.arc_deg
+    arc_deg = (
+        min(LARGEST_ARC_DEG, DEG_PER_FRAME * request.frames) if request.keys.arc_deg is None else request.keys.arc_deg
+    )
     return np.radians(arc_deg)
 
 
-def manipulate_in_room(
-    space: Space, clearance_m: float, request: Request, target: np.ndarray | None, offset: Offset
-) -> Placed:
+def manipulate_in_room(room: Room, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
     """Place an arc before a work surface: level, with things on it, reachable from the floor.
 
     Args:
-        space: the scene.
-        clearance_m: distance to keep from solid matter.
+        room: a room of the scene; the surface may be in another.
         request: the clip.
         target: point [3] of the level frame to look at; None to choose one.
         offset: what sets this clip apart.
@@ -78,6 +94,7 @@ def manipulate_in_room(
     Raises:
         UserError: there is no such surface, or no arc before it is free.
     """
+    space = room.space
     if target is None:
         surface = find_work_surfaces(space)
         if not len(surface.points):
@@ -89,28 +106,28 @@ def manipulate_in_room(
         targets, flatness = surface.points[spread], surface.flatness[spread]
     else:
         targets, flatness = target[None], np.ones(1)
-    radius_m = RADIUS_M * offset.radius_share if request.radius_m is None else request.radius_m
+    radius_m = RADIUS_M * offset.radius_share if request.keys.radius_m is None else request.keys.radius_m
     arc_rad = arc_of(request)
     headings = np.arange(HEADINGS) * 2 * np.pi / HEADINGS
-    if request.heading_deg is not None:
-        headings = np.radians([request.heading_deg])
+    if request.keys.heading_deg is not None:
+        headings = np.radians([request.keys.heading_deg])
     number, heading = combinations(np.arange(len(targets)), headings)
     point = targets[number]
-    if request.height_m is None:
+    if request.keys.height_m is None:
         height_m = point[:, 2] + HAND_ABOVE_M + 0.5 * offset.height_m
     else:
-        height_m = np.full(len(point), request.height_m + offset.height_m)
+        height_m = np.full(len(point), request.keys.height_m + offset.height_m)
     turns = arc_rad * (along(SAMPLES) - 0.5)
     eyes = circle(point[:, None, :2], np.full((len(point), SAMPLES), radius_m), heading[:, None] + turns, 0.0)
     eyes[..., 2] = height_m[:, None]
 
-    free = _in_rooms(space, clearance_m, eyes, target)
+    free = _in_rooms(room, eyes, target)
     seen = _in_sight(space, eyes, point)
     fits = free & seen
     if not fits.any():
         raise UserError(
             f"no arc of {np.degrees(arc_rad):.0f} degrees with radius_m {radius_m:.2f} before any of {len(targets)} "
-            f"places on work surfaces is free: {(~free).mean():.0%} come closer than {clearance_m:.2f} m to solid "
+            f"places on work surfaces is free: {(~free).mean():.0%} come closer than {room.clearance_m:.2f} m to solid "
             f"matter or leave the room, from {(~seen).mean():.0%} the place is hidden. Change radius_m, arc_deg, "
             "heading_deg, height_m, clearance_m or target_m."
         )
@@ -134,13 +151,14 @@ def manipulate_in_room(
     return Placed(frames, gaze(frames, point[best], request, offset, None), facts)
 
 
-def _in_rooms(space: Space, clearance_m: float, eyes: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+def _in_rooms(any_room: Room, eyes: np.ndarray, target: np.ndarray | None) -> np.ndarray:
     """Whether all cameras [N, S, 3] of an arc are free, in the room at their height."""
-    free = (space.clearance_m(eyes) >= clearance_m).all(axis=1)
+    space = any_room.space
+    free = (space.clearance_m(eyes) >= any_room.clearance_m).all(axis=1)
     layers = np.round(eyes[:, 0, 2] / space.voxel_m).astype(int)
     for layer in np.unique(layers[free]):
         members = free & (layers == layer)
-        room = find_room(space, layer * space.voxel_m, clearance_m, target)
+        room = any_room.at(layer * space.voxel_m, target)
         free[members] = False if room is None else room.free(eyes[members]).all(axis=1)
     return free
 
@@ -176,14 +194,14 @@ def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, 
     """
     # The median lies where most of the matter is: in a guitar's body, not on its neck.
     point = np.median(thing.space.sample, axis=0).astype(float) if target is None else target
-    radius_m = request.radius_m
+    radius_m = request.keys.radius_m
     if radius_m is None:
-        radius_m = 0.5 * thing.framing_m(request.fov_x_rad, request.fov_y_rad) * offset.radius_share
+        radius_m = 0.5 * thing.framing_m(request.fov_rad) * offset.radius_share
     arc_rad = arc_of(request)
     heading = thing.facing_rad + offset.turn_rad / 4
-    if request.heading_deg is not None:
-        heading = np.radians(request.heading_deg)
-    height_m = request.height_m
+    if request.keys.heading_deg is not None:
+        heading = np.radians(request.keys.heading_deg)
+    height_m = request.keys.height_m
     if height_m is None:
         height_m = max(point[2] + radius_m * np.tan(np.radians(THING_LOOK_DOWN_DEG)) + offset.height_m, 0.1)
     turns = arc_rad * (along(request.frames) - 0.5)
@@ -201,3 +219,13 @@ def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, 
         "heading_deg": np.degrees(heading),
     }
     return Placed(eyes, gaze(eyes, point, request, offset, None), facts)
+
+
+PATH = CameraPath(
+    name="manipulation",
+    description="is a close arc before a work surface",
+    keys=ManipulationKeys,
+    clearance_m=0.15,
+    in_room=manipulate_in_room,
+    around_thing=manipulate_thing,
+)

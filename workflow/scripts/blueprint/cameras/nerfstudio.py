@@ -1,105 +1,107 @@
-"""Camera paths from a file: nerfstudio's ``camera_path`` JSON.
+"""nerfstudio's ``transforms.json``, and its relatives of instant-ngp and of Blender's synthetic scenes.
 
-https://docs.nerf.studio/quickstart/custom_dataset.html and nerfstudio/cameras/camera_paths.py: ``camera_to_world`` is
-row-major in OpenGL axes (x right, y up, z backward), ``fov`` is vertical and in degrees. Poses are in the coordinates
-nerfstudio trained in, as is a splat from ``ns-export gaussian-splat``; for a splat in the capture's own coordinates the
-``dataparser_transforms.json`` of the training undoes what nerfstudio applied.
+https://docs.nerf.studio/quickstart/data_conventions.html: ``transform_matrix`` is camera to world in OpenGL axes;
+intrinsics and distortion stand at the top or with a frame; ``camera_angle_x`` is a field of view in radians.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
-from blueprint.axes import intrinsics, opencv_from_opengl
+from blueprint.axes import opencv_from_opengl, rigid
+from blueprint.cameras.photo import Photo, Split, lens_of, mask_beside, picture_size, pixel_matrix
 from blueprint.errors import UserError
 from blueprint.files import read_json
+from blueprint.lens import Lens
+
+SPLITS: dict[str, Split] = {"train_filenames": "train", "val_filenames": "test", "test_filenames": "test"}
+BLENDER_SPLITS: dict[str, Split] = {"train": "train", "val": "test", "test": "test"}
+PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
+FISHEYE = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 
 
-@dataclass(frozen=True)
-class FilePath:
-    """A camera path in the world frame of the splat."""
-
-    viewmats: np.ndarray  # [F, 4, 4] OpenCV, world to camera
-    Ks: np.ndarray  # [F, 3, 3] pixels
-
-
-def read_camera_path(
-    path: Path, frames: int, width: int, height: int, fov_x_deg: float | None, transforms: Path | None
-) -> FilePath:
-    """Read a ``camera_path`` file, resampled evenly to the number of frames.
-
-    Args:
-        path: the file.
-        frames: number of frames; positions are interpolated linearly, orientations along the shortest turn.
-        width, height: of the images, in pixels.
-        fov_x_deg: horizontal field of view instead of that of the file.
-        transforms: ``dataparser_transforms.json``, to come back to the coordinates before nerfstudio's own.
+def read_transforms(path: Path) -> list[Photo]:
+    """The photos of a ``transforms.json``, in its order.
 
     Raises:
-        UserError: one of the files is absent or not what it should be.
+        UserError: absent, not such a file, or with cameras of a kind that cannot be rendered.
     """
-    opengl, fov_y_deg = _poses(path)
-    if transforms is not None:
-        opengl = _before_dataparser(opengl, transforms)
-    opengl, fov_y_deg = _resample(opengl, fov_y_deg, frames)
-    if fov_x_deg is None:
-        Ks = np.stack([intrinsics(width, height, fov_y_deg=fov) for fov in fov_y_deg])
-    else:
-        Ks = np.tile(intrinsics(width, height, fov_x_deg=fov_x_deg), (frames, 1, 1))
-    return FilePath(opencv_from_opengl(opengl), Ks)
-
-
-def _poses(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """OpenGL camera-to-world matrices [F, 4, 4] and vertical fields of view [F] in degrees."""
     found = read_json(path)
+    photos, number = [], None
     try:
-        kind = found.get("camera_type", "perspective")
-        if kind != "perspective":
-            raise ValueError(f"camera_type {kind!r}; only perspective cameras can be rendered")
-        matrices = np.array([frame["camera_to_world"] for frame in found["camera_path"]], dtype=np.float64)
-        fov_y_deg = np.array([frame["fov"] for frame in found["camera_path"]], dtype=np.float64)
-        if not len(matrices):
-            raise ValueError("camera_path is empty")
-        matrices = matrices.reshape(len(matrices), 4, 4)
-        if not np.isfinite(matrices).all() or not ((fov_y_deg > 0) & (fov_y_deg < 180)).all():
-            raise ValueError("values that are not finite, or fields of view outside 0 to 180 degrees")
-        rotations = matrices[:, :3, :3]
-        off = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-        if off.max() > 1e-3 or (np.linalg.det(rotations) < 0).any():
-            raise ValueError(f"camera_to_world of frame {off.argmax()} is no rotation (or a mirrored one)")
+        splits = {name: split for key, split in SPLITS.items() for name in found.get(key, ())}
+        whole = BLENDER_SPLITS.get(path.stem.removeprefix("transforms_"))
+        frames = found["frames"]
+        matrices = np.array([frame["transform_matrix"] for frame in frames], dtype=np.float64)
+        if matrices.shape[1:] != (4, 4):
+            raise ValueError(f"transform_matrix of shape {list(matrices.shape[1:])}, expected [4, 4]")
+        viewmats = rigid(opencv_from_opengl(matrices))
+        for number, frame in enumerate(frames):
+            photos.append(_photo(path, {**found, **frame}, viewmats[number], splits, whole))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: is no nerfstudio camera_path file ({error}).") from error
-    return matrices, fov_y_deg
+        where = "" if number is None else f"frame {number}: "
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: this is not a transforms.json of nerfstudio ({where}{said}).") from error
+    return photos
 
 
-def _before_dataparser(opengl: np.ndarray, transforms: Path) -> np.ndarray:
-    """Undo ``scale * (transform @ pose)``, which nerfstudio's dataparser applied to every camera."""
-    found = read_json(transforms)
-    try:
-        applied = np.vstack([np.array(found["transform"], dtype=np.float64).reshape(3, 4), [0, 0, 0, 1]])
-        scale = float(found["scale"])
-        if not scale > 0:
-            raise ValueError(f"scale {scale}")
-        undo = np.linalg.inv(applied)
-    except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
-        raise UserError(f"{transforms}: is no dataparser_transforms file of nerfstudio ({error}).") from error
-    unscaled = opengl.copy()
-    unscaled[:, :3, 3] /= scale
-    return undo @ unscaled
+def _photo(
+    path: Path, frame: Mapping[str, Any], viewmat: np.ndarray, splits: Mapping[str, Split], whole: Split | None
+) -> Photo:
+    name = str(frame["file_path"])
+    image = path.parent / name
+    if not image.suffix and not image.is_file():  # Blender's scenes leave the suffix out
+        image = image.with_name(image.name + ".png")
+    width, height = _size(image, frame)
+    mask = frame.get("mask_path")
+    if mask is not None and not (path.parent / mask).is_file():
+        raise UserError(f"{path}: the mask {mask} of {name} is not there. Copy it, or remove mask_path.")
+    return Photo(
+        name=name.removeprefix("./"),
+        image=image,
+        mask=mask_beside(path.parent, name) if mask is None else path.parent / mask,
+        viewmat=viewmat,
+        K=_intrinsics(frame, width, height),
+        width=width,
+        height=height,
+        lens=_lens(frame),
+        split=splits.get(name, whole),
+    )
 
 
-def _resample(opengl: np.ndarray, fov_y_deg: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    if frames == len(opengl):
-        return opengl, fov_y_deg
-    if len(opengl) == 1:
-        return np.repeat(opengl, frames, axis=0), np.repeat(fov_y_deg, frames)
-    known, wanted = np.linspace(0, 1, len(opengl)), np.linspace(0, 1, frames)
-    poses = np.tile(np.eye(4), (frames, 1, 1))
-    poses[:, :3, :3] = Slerp(known, Rotation.from_matrix(opengl[:, :3, :3]))(wanted).as_matrix()
-    for axis in range(3):
-        poses[:, axis, 3] = np.interp(wanted, known, opengl[:, axis, 3])
-    return poses, np.interp(wanted, known, fov_y_deg)
+def _size(image: Path, frame: Mapping[str, Any]) -> tuple[int, int]:
+    if "w" in frame or not image.is_file():
+        return picture_size(frame, "w", "h")
+    import cv2  # slow to import, and a plan needs the paths' keys alone
+
+    pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError(f"w and h are not given, and {image} is no picture that can be read")
+    return pixels.shape[1], pixels.shape[0]
+
+
+def _intrinsics(frame: Mapping[str, Any], width: int, height: int) -> np.ndarray:
+    def focal(length: str, angle: str, pixels: int) -> float:
+        return float(frame[length]) if length in frame else 0.5 * pixels / math.tan(0.5 * float(frame[angle]))
+
+    fx = focal("fl_x", "camera_angle_x", width)
+    fy = focal("fl_y", "camera_angle_y", height) if {"fl_y", "camera_angle_y"} & frame.keys() else fx
+    return pixel_matrix(fx, fy, float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2)))
+
+
+def _lens(frame: Mapping[str, Any]) -> Lens | None:
+    k = [float(frame.get(f"k{number}", 0)) for number in range(1, 7)]
+    p = [float(frame.get("p1", 0)), float(frame.get("p2", 0))]
+    model = "OPENCV_FISHEYE" if frame.get("is_fisheye") else frame.get("camera_model", "OPENCV")
+    if model in FISHEYE:
+        return lens_of("OPENCV_FISHEYE", k[:4])
+    if model not in PERSPECTIVE:
+        raise ValueError(f"camera_model {model!r}; {', '.join(PERSPECTIVE + FISHEYE)} can be rendered")
+    if k[3] and model != "FULL_OPENCV":
+        raise ValueError(f"k4 {k[3]} of {model}, which OpenCV's model does not have; nerfstudio refuses it, too")
+    return lens_of("OPENCV", [*k[:2], *p, *k[2:]])

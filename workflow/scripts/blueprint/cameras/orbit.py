@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, gaze
 from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
-from blueprint.cameras.request import Offset, Placed, Request, gaze
-from blueprint.cameras.surroundings import Room, Thing, detail
 from blueprint.errors import UserError
+from blueprint.section import key
+
+if TYPE_CHECKING:
+    from blueprint.cameras.sight import Sight
+    from blueprint.cameras.surroundings import Room, Thing
 
 DEG_PER_FRAME = 4.0  # slow enough for optical flow and for video models
 RADII_M = np.arange(0.4, 2.41, 0.2)
 CENTRES = 60
 STARTS = 36
 LOOK_DOWN_DEG = 10.0
+LEAST_HEIGHT_M = 0.1
+
+
+class OrbitKeys(PlacedKeys):
+    """The keys of a clip that is an orbit."""
+
+    radius_m: float | None = key(
+        "Horizontal distance from the centre in metres (default as wide as free space allows, up to 2.4; from outside "
+        "as far as shows the whole object).",
+        None,
+        gt=0,
+    )
+    arc_deg: float | None = key("Angle of the orbit in degrees (default 4 per frame, at most 360).", None, gt=0, le=360)
 
 
 def arc_of(request: Request) -> tuple[float, bool]:
     """Angle of the arc in radians, and whether it closes to a circle."""
-    arc_deg = min(360.0, DEG_PER_FRAME * request.frames) if request.arc_deg is None else request.arc_deg
+    arc_deg = min(360.0, DEG_PER_FRAME * request.frames) if request.keys.arc_deg is None else request.keys.arc_deg
     return np.radians(arc_deg), arc_deg >= 360
 
 
@@ -43,11 +62,11 @@ def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: 
     """
     arc_rad, closed = arc_of(request)
     centres = room.cells(CENTRES) if target is None else target[None, :2]
-    radii = RADII_M * offset.radius_share if request.radius_m is None else np.array([request.radius_m])
-    if request.heading_deg is None:
+    radii = RADII_M * offset.radius_share if request.keys.radius_m is None else np.array([request.keys.radius_m])
+    if request.keys.heading_deg is None:
         starts = np.arange(STARTS) * 2 * np.pi / STARTS
     else:
-        starts = np.radians([request.heading_deg])
+        starts = np.radians([request.keys.heading_deg])
     centre, radius, start = combinations(centres, radii, starts)
     headings = start[:, None] + arc_rad * along(SAMPLES, closed)
     tried = circle(centre[:, None], radius[:, None], headings, room.height_m)
@@ -60,7 +79,7 @@ def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: 
 
     middles = tried[chosen, SAMPLES // 2]
     points = np.concatenate([centre[chosen], middles[:, 2:]], axis=1) if target is None else target
-    seen = detail(room.space, middles, gaze(middles, points, request, offset, default_deg), request.fov_x_rad)
+    seen = room.space.detail(middles, gaze(middles, points, request, offset, default_deg), request.fov_x_rad)
     best = chosen[np.argmax(worth + scaled(seen))]
     point = np.array([*centre[best], room.height_m]) if target is None else target
     headings = start[best] + arc_rad * along(request.frames, closed)
@@ -80,7 +99,9 @@ def _why_not(
     """Say how large an arc would fit."""
     sizes = np.arange(0.1, max(float(radius.max()), 0.2), 0.1)
     starts = (
-        np.arange(STARTS) * 2 * np.pi / STARTS if request.heading_deg is None else np.radians([request.heading_deg])
+        np.arange(STARTS) * 2 * np.pi / STARTS
+        if request.keys.heading_deg is None
+        else np.radians([request.keys.heading_deg])
     )
     places, radii, begins = combinations(np.unique(centre, axis=0), sizes, starts)
     points = circle(places[:, None], radii[:, None], begins[:, None] + arc_rad * along(SAMPLES), room.height_m)
@@ -102,18 +123,23 @@ def orbit_thing(thing: Thing, request: Request, target: np.ndarray | None, offse
     """
     arc_rad, closed = arc_of(request)
     point = thing.centre if target is None else target
-    radius_m = request.radius_m
-    if radius_m is None:
-        radius_m = thing.framing_m(request.fov_x_rad, request.fov_y_rad) / offset.radius_share
-    if request.heading_deg is None:
+    if request.keys.heading_deg is None:
         start = thing.facing_rad + offset.turn_rad - (0 if closed else arc_rad / 2)
     else:
-        start = np.radians(request.heading_deg)
-    height_m = request.height_m
-    if height_m is None:
-        height_m = max(point[2] + radius_m * np.tan(np.radians(LOOK_DOWN_DEG)) + offset.height_m, 0.1)
-    headings = start + arc_rad * along(request.frames, closed)
-    eyes = circle(point[:2], np.full(request.frames, radius_m), headings, height_m)
+        start = np.radians(request.keys.heading_deg)
+
+    def seen_from(radius_m: float, frames: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
+        height_m = request.keys.height_m
+        if height_m is None:
+            height_m = max(point[2] + radius_m * np.tan(np.radians(LOOK_DOWN_DEG)) + offset.height_m, LEAST_HEIGHT_M)
+        headings = start + arc_rad * along(frames, closed)
+        eyes = circle(point[:2], np.full(frames, radius_m), headings, height_m)
+        return eyes, gaze(eyes, point, request, offset, None)
+
+    radius_m = request.keys.radius_m
+    if radius_m is None:
+        radius_m = thing.distance_m(seen_from, request.fov_rad) / offset.radius_share
+    eyes, forwards = seen_from(radius_m, request.frames)
     free = thing.free(eyes)
     if not free.all():
         raise UserError(
@@ -126,4 +152,32 @@ def orbit_thing(thing: Thing, request: Request, target: np.ndarray | None, offse
         "arc_deg": np.degrees(arc_rad),
         "heading_deg": np.degrees(start),
     }
-    return Placed(eyes, gaze(eyes, point, request, offset, None), facts)
+    return Placed(eyes, forwards, facts)
+
+
+def orbit_sight(sight: Sight, request: Request, offset: Offset) -> Placed:
+    """Place an orbit where photos were taken from: at their distance and height, no farther round than they went."""
+    arc_rad = min(arc_of(request)[0], sight.span_rad)
+    spare = sight.span_rad - arc_rad
+    start = sight.heading_rad - arc_rad / 2 + spare / 2 * np.sin(offset.turn_rad)
+    radius = sight.radius * offset.radius_share
+    headings = start + arc_rad * along(request.frames)
+    eyes = circle(sight.target[:2], np.full(request.frames, radius), headings, sight.height_m + offset.height_m)
+    facts = {
+        "centre": sight.target,
+        "radius_m": radius,
+        "arc_deg": np.degrees(arc_rad),
+        "heading_deg": np.degrees(start),
+    }
+    return Placed(eyes, gaze(eyes, sight.target, request, offset, None), facts)
+
+
+PATH = CameraPath(
+    name="orbit",
+    description="circles the middle of a room looking inwards, or an object from outside",
+    keys=OrbitKeys,
+    clearance_m=0.25,
+    in_room=orbit_room,
+    around_thing=orbit_thing,
+    around_sight=orbit_sight,
+)

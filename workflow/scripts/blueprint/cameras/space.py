@@ -9,7 +9,9 @@ import numba
 import numpy as np
 from scipy import ndimage
 
+from blueprint.axes import moved
 from blueprint.splat import Splat
+from blueprint.splat.scene import axes_of
 
 FINEST_VOXEL_M = 0.05
 MAX_VOXELS = 6_000_000
@@ -23,6 +25,9 @@ MAX_SAMPLES_PER_AXIS = 33
 FAR_M = 1e6
 SAMPLE_SIZE = 30_000
 DIAGONAL = 3**0.5
+DETAIL_SAMPLES = 6000
+DETAIL_RANGE_M = 8.0
+SH0 = 0.28209479177387814
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Space:
     solid: np.ndarray  # [X, Y, Z] bool
     distance_m: np.ndarray  # [X, Y, Z] float32, from the voxel's centre to the nearest solid voxel's
     sample: np.ndarray  # [N, 3] an even sample of the centres of visible Gaussians within the grid, level frame
+    sample_rgb: np.ndarray  # [N, 3] their colours of degree 0, in 0-1
     low: np.ndarray  # [3] robust bounds of the matter, metres
     high: np.ndarray  # [3]
 
@@ -68,6 +74,17 @@ class Space:
             going = going[gone_m[going] < limit_m]
         return depth_m.reshape(eyes.shape[:-1])
 
+    def detail(self, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: float) -> np.ndarray:
+        """Share [N] of the scene's Gaussians before cameras at ``eyes`` [N, 3] looking along ``forwards`` [N, 3].
+
+        Training puts Gaussians where there is detail, so this tells a furnished corner from a bare wall.
+        """
+        sample = self.sample[:: max(1, len(self.sample) // DETAIL_SAMPLES)]
+        apart = sample[None] - eyes[:, None]
+        distance_m = np.linalg.norm(apart, axis=-1)
+        ahead = np.einsum("nsk,nk->ns", apart, forwards)
+        return ((ahead > np.cos(fov_x_rad / 2) * distance_m) & (distance_m < DETAIL_RANGE_M)).mean(axis=1)
+
 
 def survey_space(splat: Splat, level: np.ndarray) -> Space:
     """Build the occupancy grid of a scene.
@@ -80,7 +97,7 @@ def survey_space(splat: Splat, level: np.ndarray) -> Space:
         level: [4, 4] from the world to the level frame.
     """
     visible = splat.opacities >= LEAST_OPACITY
-    means = splat.means[visible] @ level[:3, :3].T.astype(np.float32) + level[:3, 3].astype(np.float32)
+    means = moved(splat.means[visible], level)
     low, high = np.percentile(means, BOUNDS_PERCENTILES, axis=0)
     margin = np.maximum(MARGIN_M, 0.05 * (high - low))
     origin, end = low - margin, high + margin
@@ -94,23 +111,15 @@ def survey_space(splat: Splat, level: np.ndarray) -> Space:
     coverage = _coverage(means, axes, splat.opacities[chosen], origin, voxel_m, tuple(shape))
     solid = _without_floaters(coverage >= SOLID_COVERAGE)
     distance_m = _distance_to(solid, voxel_m)
-    sample = means[:: max(1, len(means) // SAMPLE_SIZE)]
-    return Space(origin, voxel_m, solid, distance_m, sample, low, high)
+    every = slice(None, None, max(1, len(means) // SAMPLE_SIZE))
+    rgb = np.clip(0.5 + SH0 * splat.sh[chosen[every], 0], 0, 1)
+    return Space(origin, voxel_m, solid, distance_m, means[every], rgb, low, high)
 
 
 def principal_axes(quats: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """The two longest principal axes [N, 2, 3] of Gaussians, longest first, as long as their standard deviations."""
-    w, x, y, z = quats.T
-    columns = np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=-1),
-            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=-1),
-            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=-1),
-        ],
-        axis=1,
-    )
     order = np.argsort(-scales, axis=1)[:, :2]
-    return np.take_along_axis(columns, order[..., None], 1) * np.take_along_axis(scales, order, 1)[..., None]
+    return np.take_along_axis(axes_of(quats), order[..., None], 1) * np.take_along_axis(scales, order, 1)[..., None]
 
 
 def _coverage(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from blueprint.axes import direction
+from blueprint.axes import direction, moved, opencv_viewmats
 from blueprint.cameras.space import Space
 
 LEAST_ENCLOSURE = 0.7  # share of horizontal directions in which a room's walls are seen
@@ -15,8 +16,14 @@ ENCLOSURE_RAYS = 36
 ENCLOSURE_CELLS = 2500
 LEAST_ROOM_M2 = 0.5
 LEAST_HEIGHT_M = 0.05
-DETAIL_SAMPLES = 6000
-DETAIL_RANGE_M = 8.0
+FILLED = 0.72  # share of the frame's height that a thing fills at most
+BROAD = 0.85  # of its width, if it is broad
+EDGE = 0.9  # of the way from the middle of the frame to its edge
+FRAMING_SAMPLES = 3000
+BISECTIONS = 14
+ENDS_PERCENTILE = 99.5
+HEADINGS = 36
+CELLS = 48
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,10 @@ class Room:
     def centre(self) -> np.ndarray:
         """Middle [2] of the plan, metres."""
         return (np.argwhere(self.plan).mean(axis=0) + 0.5) * self.space.voxel_m + self.space.origin[:2]
+
+    def at(self, height_m: float, near: np.ndarray | None) -> Room | None:
+        """A room of the same scene at another height (see `find_room`)."""
+        return find_room(self.space, height_m, self.clearance_m, near)
 
 
 def find_room(space: Space, height_m: float, clearance_m: float, near: np.ndarray | None = None) -> Room | None:
@@ -92,40 +103,80 @@ class Thing:
     clearance_m: float
     centre: np.ndarray  # [3] metres
     facing_rad: float
-    """Direction from the centre in which it is broadest to look at, on the side with more detail."""
+    """Direction from the centre from which it shows most."""
 
     def free(self, points: np.ndarray) -> np.ndarray:
         """Whether a camera may be at points [..., 3]."""
         return (points[..., 2] >= LEAST_HEIGHT_M) & (self.space.clearance_m(points) >= self.clearance_m)
 
-    def framing_m(self, fov_x_rad: float, fov_y_rad: float) -> float:
-        """Horizontal distance from the centre at which all of it is in view from every side, with a tenth to spare."""
-        apart = self.space.sample - self.centre
-        out = np.linalg.norm(apart[:, :2], axis=1)
-        needed = np.maximum(np.abs(apart[:, 2]) / np.tan(fov_y_rad / 2) + out, out / np.sin(fov_x_rad / 2))
-        return 1.1 * float(np.percentile(needed, 99.5))
+    def filled(self, eyes: np.ndarray, forwards: np.ndarray, fov_rad: tuple[float, float]) -> np.ndarray:
+        """What it fills of pictures: shares [F, 3] of the height, of the width, and of the way to the frame's edge.
+
+        Args:
+            eyes: camera centres [F, 3], level frame.
+            forwards: unit view directions [F, 3].
+            fov_rad: horizontal and vertical field of view.
+        """
+        sample = self.space.sample[:: max(1, len(self.space.sample) // FRAMING_SAMPLES)]
+        shares = np.empty((len(eyes), 3))
+        for share, viewmat in zip(shares, opencv_viewmats(eyes, forwards), strict=True):
+            points = moved(sample.astype(np.float64), viewmat)
+            if points[:, 2].min() <= 0:
+                share[:] = np.inf
+                continue
+            on_screen = points[:, :2] / points[:, 2:] / np.tan(np.array(fov_rad) / 2)  # -1 to 1 within the frame
+            low, high = np.percentile(on_screen, (100 - ENDS_PERCENTILE, ENDS_PERCENTILE), axis=0)
+            share[:] = (high[1] - low[1]) / 2, (high[0] - low[0]) / 2, max(-low.min(), high.max())
+        return shares
+
+    def framing_m(self, fov_rad: tuple[float, float]) -> float:
+        """The distance at which all of it is in view from every side, level with its middle."""
+        headings = np.arange(0, HEADINGS, 3) * 2 * np.pi / HEADINGS
+        out = direction(headings, np.zeros(len(headings)))
+        return self.distance_m(lambda away_m: (self.centre + away_m * out, -out), fov_rad)
+
+    def distance_m(
+        self,
+        seen_from: Callable[[float], tuple[np.ndarray, np.ndarray]],
+        fov_rad: tuple[float, float],
+        broad: float = BROAD,
+    ) -> float:
+        """The distance at which it fills `FILLED` of the frame's height, but not more than ``broad`` of its width.
+
+        Args:
+            seen_from: cameras (centres and view directions) at a distance in metres; it must count at the fullest.
+            fov_rad: horizontal and vertical field of view.
+            broad: share of the width.
+        """
+        low_m, high_m = 0.0, 10 * float(np.linalg.norm(self.space.high - self.space.low)) / min(np.tan(fov_rad) / 2)
+        for _ in range(BISECTIONS):
+            middle_m = (low_m + high_m) / 2
+            shares = self.filled(*seen_from(middle_m), fov_rad)
+            too_near = (shares > (FILLED, broad, EDGE)).any()
+            low_m, high_m = (middle_m, high_m) if too_near else (low_m, middle_m)
+        return high_m
 
 
 def find_thing(space: Space, clearance_m: float) -> Thing:
     """Take the whole scene as one thing to look at."""
     centre = (space.low + space.high) / 2
-    apart = space.sample - centre
-    headings = np.arange(72) * 2 * np.pi / 72
-    across = np.stack([-np.sin(headings), np.cos(headings)])
-    along = np.stack([np.cos(headings), np.sin(headings)])
-    widths = np.ptp(np.percentile(apart[:, :2] @ across, (2, 98), axis=0), axis=0)
-    nearer = (apart[:, :2] @ along > 0).mean(axis=0)
-    facing = headings[np.argmax(widths / widths.max() + 0.2 * nearer)]
-    return Thing(space, clearance_m, centre, float(facing))
+    headings = np.arange(HEADINGS) * 2 * np.pi / HEADINGS
+    shows = np.array([_shown(space, centre, heading) for heading in headings])
+    around = shows + 0.5 * (np.roll(shows, 1) + np.roll(shows, -1))
+    return Thing(space, clearance_m, centre, float(headings[np.argmax(around)]))
 
 
-def detail(space: Space, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: float) -> np.ndarray:
-    """Share [N] of the scene's Gaussians before cameras at ``eyes`` [N, 3] looking along ``forwards`` [N, 3].
+def _shown(space: Space, centre: np.ndarray, heading: float) -> float:
+    """How much a thing shows from a direction: the differences in colour between neighbours of what is nearest there.
 
-    Training puts Gaussians where there is detail, so this tells a furnished corner from a bare wall.
+    Both a broad side and a detailed one have many; its back hides what its front shows.
     """
-    sample = space.sample[:: max(1, len(space.sample) // DETAIL_SAMPLES)]
-    apart = sample[None] - eyes[:, None]
-    distance_m = np.linalg.norm(apart, axis=-1)
-    ahead = np.einsum("nsk,nk->ns", apart, forwards)
-    return ((ahead > np.cos(fov_x_rad / 2) * distance_m) & (distance_m < DETAIL_RANGE_M)).mean(axis=1)
+    apart = space.sample - centre
+    near = apart[:, 0] * np.cos(heading) + apart[:, 1] * np.sin(heading)
+    across = np.stack([apart[:, 1] * np.cos(heading) - apart[:, 0] * np.sin(heading), apart[:, 2]], axis=1)
+    cell_m = max(float((space.high - space.low).max()) / CELLS, 1e-6)
+    cells = np.clip(np.floor(across / cell_m).astype(int) + CELLS, 0, 2 * CELLS - 1)
+    front = np.full((2 * CELLS, 2 * CELLS, 3), np.nan, np.float32)
+    order = np.argsort(near, kind="stable")
+    front[cells[order, 0], cells[order, 1]] = space.sample_rgb[order]  # the nearest comes last
+    return float(sum(np.nansum(np.abs(np.diff(front, axis=axis))) for axis in (0, 1)))

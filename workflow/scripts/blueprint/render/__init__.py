@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from blueprint.errors import UserError
+from blueprint.lens import Lens
 from blueprint.render.interface import Frame, Renderer
 from blueprint.splat import Splat
 
@@ -23,12 +24,19 @@ log = logging.getLogger(__name__)
 
 
 def choose_backend(name: Literal["auto", "cpu", "gsplat"]) -> type[Renderer]:
-    """The renderer class of a backend; ``auto`` takes gsplat where it can run and logs what it took and why.
+    """The renderer class of a backend; ``auto`` takes gsplat where there is a CUDA device, and says so.
 
     Raises:
-        UserError: ``gsplat`` is asked for and cannot run here.
+        UserError: ``gsplat`` is asked for and cannot run here; or ``auto``, and gsplat does not load though there is a
+            CUDA device: a GPU that is paid for is not left idle with a line in a log.
     """
-    obstacle = "" if name == "cpu" else _gsplat_obstacle()
+    no_device = "" if name == "cpu" else _no_cuda_device()
+    obstacle = no_device or ("" if name == "cpu" else _gsplat_does_not_load())
+    if name == "auto" and obstacle and not no_device:
+        raise UserError(
+            f"render.backend: there is a CUDA device, but {obstacle}. Make the environment again "
+            "(docs/environments.md), or set render.backend: cpu."
+        )
     if name == "gsplat" and obstacle:
         raise UserError(f"render.backend: gsplat cannot run here: {obstacle}. Use a CUDA machine, or `cpu` or `auto`.")
     if name == "cpu" or obstacle:
@@ -42,16 +50,19 @@ def choose_backend(name: Literal["auto", "cpu", "gsplat"]) -> type[Renderer]:
     return GsplatRenderer
 
 
-def _gsplat_obstacle() -> str:
-    """Why gsplat cannot run here; empty if it can."""
+def _no_cuda_device() -> str:
+    """Why torch has no CUDA device here; empty if it has one."""
     try:
         import torch
     except ImportError:
         return "torch is not installed"
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA"
-    if not torch.cuda.is_available():
-        return f"torch {torch.__version__} finds no CUDA device"
+    return "" if torch.cuda.is_available() else f"torch {torch.__version__} finds no CUDA device"
+
+
+def _gsplat_does_not_load() -> str:
+    """Why gsplat's kernels do not load; empty if they do."""
     try:
         from gsplat.cuda import _backend  # loads the compiled kernels, or compiles them
     except (ImportError, OSError, RuntimeError) as error:
@@ -70,7 +81,9 @@ def rasterize(
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),
     near_m: float = 0.05,
     far_m: float = 100.0,
+    antialiased: bool = False,
     threads: int = 1,
+    lens: Lens | None = None,
 ) -> Frame:
     """Render one view on the CPU; for several views of a scene make a `Renderer` once."""
     from blueprint.render.cpu import CpuRenderer
@@ -83,6 +96,7 @@ def rasterize(
         background=background,
         near_m=near_m,
         far_m=far_m,
+        antialiased=antialiased,
         threads=threads,
     )
-    return renderer.frame(viewmat, K)
+    return renderer.frame(viewmat, K, lens)

@@ -5,8 +5,10 @@ A frame is made in four steps, each split over threads:
 1. *Project* every Gaussian and keep those that touch the image.
 2. *Sort* them by depth (radix sort of the bits of the depth; this one on a single thread).
 3. Take them nearest first in chunks. *Bin* a chunk: list, for each tile of 16 x 16 pixels, the Gaussians whose visible
-   ellipse meets it, and colour these by their spherical harmonics. *Blend* the lists, tile by tile. Tiles in which
-   every pixel is opaque take no part in later chunks, so what is hidden costs little more than its projection.
+   ellipse meets it, and colour these by their spherical harmonics. *Blend* the lists, tile by tile, in blocks of 4 x 4
+   pixels: sixteen Gaussians at a time are looked at for the blocks that they meet, then each block takes in its own.
+   Tiles in which every pixel is opaque take no part in later chunks, so what is hidden costs little more than its
+   projection.
 4. *Resolve* the tiles into an image.
 
 The exponent of a Gaussian is kept as ``-sigma log2(e) = -(u dx + v dy)^2 - (w dy)^2``: it never turns positive, loses
@@ -29,9 +31,19 @@ from typing import Any
 
 import numpy as np
 
+from blueprint.lens import Lens, slope_bounds
 from blueprint.render import kernels
 from blueprint.render.interface import Frame, Renderer
-from blueprint.render.kernels import CHUNK, CHUNK_PAIRS, COLOURED_FIELDS, LINE, PARTS, PROJECTED_FIELDS, TILE
+from blueprint.render.kernels import (
+    BLOCKS,
+    CHUNK,
+    CHUNK_PAIRS,
+    COLOURED_FIELDS,
+    FIELDS,
+    PARTS,
+    PROJECTED_FIELDS,
+    TILE,
+)
 from blueprint.splat import Splat
 
 PROJECT_BLOCK = 16384  # Gaussians
@@ -59,14 +71,14 @@ class CpuRenderer(Renderer):
 
         self._across = -(-width // TILE)
         tiles = self._across * -(-height // TILE)
-        self._states = np.empty((tiles, TILE, LINE), np.float32)
+        self._states = np.empty((tiles, BLOCKS * BLOCKS, FIELDS), np.float32)
         self._finished = np.empty(tiles, np.bool_)
         self._coloured = np.empty((CHUNK, COLOURED_FIELDS), np.float32)
         self._pair_tiles, self._pair_members, self._lists = np.empty((3, max(CHUNK_PAIRS, tiles)), np.int32)
         self._counts, self._starts = np.empty((PARTS, tiles), np.int32), np.empty(tiles + 1, np.int64)
 
-    def frame(self, viewmat: np.ndarray, K: np.ndarray) -> Frame:
-        """Render one view."""
+    def frame(self, viewmat: np.ndarray, K: np.ndarray, lens: Lens | None = None) -> Frame:
+        """Render one view; without a lens, that of a pinhole."""
         splat, width, height, tiles = self.splat, self.width, self.height, len(self._finished)
         viewmat, K = np.asarray(viewmat, np.float64), np.asarray(K, np.float64)
         assert viewmat.shape == (4, 4) and K.shape == (3, 3), (viewmat.shape, K.shape)
@@ -74,7 +86,8 @@ class CpuRenderer(Renderer):
         eye = -rotation.T @ viewmat[:3, 3]
         camera = tuple(map(float, (*rotation.flat, *eye, K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
 
-        view = (camera, width, height, float(self.near_m), float(self.far_m))
+        optics = (_bounds(K, width, height, lens), _coefficients(lens), self.antialiased)
+        view = (camera, *optics, width, height, float(self.near_m), float(self.far_m))
         gaussians = (splat.means, self._covariances, self._spreads, self._peaks)
         table = (self._projected, self._keys, self._ids, self._areas)
         used = self._blocks(len(splat), PROJECT_BLOCK, kernels.project, *view, *gaussians, *table)
@@ -89,9 +102,9 @@ class CpuRenderer(Renderer):
             first = self._draw_chunk(order, first, eye.astype(np.float32))
 
         rgb = np.empty((height, width, 3), np.float32)
-        depth_m, alpha = np.empty((2, height, width), np.float32)
-        self._blocks(height, TILE, kernels.resolve_rows, self._states, self.background, rgb, depth_m, alpha)
-        return Frame(rgb, depth_m, alpha)
+        depth_m, median_m, alpha = np.empty((3, height, width), np.float32)
+        self._blocks(height, TILE, kernels.resolve_rows, self._states, self.background, rgb, depth_m, median_m, alpha)
+        return Frame(rgb, depth_m, alpha, median_m)
 
     def _draw_chunk(self, order: np.ndarray, first: int, eye: np.ndarray) -> int:
         """Bin and blend the Gaussians of ``order`` from ``first`` on; return where the next chunk begins."""
@@ -123,3 +136,24 @@ class CpuRenderer(Renderer):
     def _blocks(self, count: int, block: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
         """``kernel(begin, end, *arguments)`` of blocks of ``range(count)``, on all threads; the results in order."""
         return self._map(lambda begin: kernel(begin, min(begin + block, count), *arguments), range(0, count, block))
+
+
+def _coefficients(lens: Lens | None) -> tuple[float, ...]:
+    """A lens as `kernels.project` takes it."""
+    return (0.0,) * 10 if lens is None else (*lens.eight, lens.reach**2, 2.0 if lens.fisheye else 1.0)
+
+
+def _bounds(K: np.ndarray, width: int, height: int, lens: Lens | None) -> tuple[float, ...]:
+    """The slopes that a picture shows and bounds of its Jacobian, as `kernels.project` takes them."""
+    low_x, high_x, low_y, high_y = bounds = slope_bounds(K, width, height, lens)
+    if lens is None:
+        steep_x, steep_y = np.sqrt(1 + max(low_x**2, high_x**2)), np.sqrt(1 + max(low_y**2, high_y**2))
+    else:
+        angles = [np.arctan(np.array(ends)) for ends in ((low_x, high_x), (low_y, high_y))]
+        x, y = np.meshgrid(*(np.tan(np.linspace(*ends, 65)) for ends in angles))
+        x, y = x[x**2 + y**2 <= lens.reach**2], y[x**2 + y**2 <= lens.reach**2]
+        _, _, xx, xy, yy = lens.bend(x, y)
+        # A tenth more, for what lies between the samples.
+        steep_x = 1.1 * np.sqrt(xx**2 + xy**2 + (xx * x + xy * y) ** 2).max()
+        steep_y = 1.1 * np.sqrt(xy**2 + yy**2 + (xy * x + yy * y) ** 2).max()
+    return (*bounds, float(K[0, 0] * steep_x), float(K[1, 1] * steep_y))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import ClassVar
 
 import numpy as np
 
 from blueprint.errors import UserError
+from blueprint.lens import Lens
 from blueprint.splat import Splat
 
 
@@ -20,6 +22,7 @@ class Frame:
     rgb: np.ndarray  # [H, W, 3] float32, 0-1, over the background
     depth_m: np.ndarray  # [H, W] float32, expected depth along the optical axis; 0 where alpha is 0
     alpha: np.ndarray  # [H, W] float32, 0-1
+    median_m: np.ndarray  # [H, W] float32, depth at which half of the light is gone; 0 where alpha stays below 0.5
 
 
 class Renderer(ABC):
@@ -33,6 +36,8 @@ class Renderer(ABC):
         width, height: of the images, in pixels.
         sh_degree: highest degree of spherical harmonics to evaluate; the scene's own if that is lower.
         background: red, green, blue in 0-1 behind everything.
+        antialiased: make Gaussians fainter by as much as the blur of 0.3 pixels squared enlarges them (Yu et al. 2023,
+            "Mip-Splatting"), for scenes that were trained so.
         near_m, far_m: Gaussians whose centre lies nearer or farther along the optical axis are not drawn.
         threads: CPU threads to use; the image does not depend on it.
 
@@ -52,6 +57,7 @@ class Renderer(ABC):
         background: Sequence[float] = (0.0, 0.0, 0.0),
         near_m: float = 0.05,
         far_m: float = 100.0,
+        antialiased: bool = False,
         threads: int = 1,
     ) -> None:
         count = len(splat)
@@ -74,13 +80,16 @@ class Renderer(ABC):
         self.background = np.asarray(background, dtype=np.float32)
         self.near_m = near_m
         self.far_m = far_m
+        self.antialiased = antialiased
         self.threads = threads
 
     @abstractmethod
-    def frame(self, viewmat: np.ndarray, K: np.ndarray) -> Frame:
-        """Render one view."""
+    def frame(self, viewmat: np.ndarray, K: np.ndarray, lens: Lens | None = None) -> Frame:
+        """Render one view; without a lens, that of a pinhole."""
 
-    def frames(self, viewmats: Iterable[np.ndarray], Ks: Iterable[np.ndarray]) -> Iterator[Frame]:
-        """Render views [F, 4, 4] with intrinsics [F, 3, 3] in order, holding only a few of them at a time."""
-        for viewmat, K in zip(viewmats, Ks, strict=True):
-            yield self.frame(viewmat, K)
+    def frames(
+        self, viewmats: Iterable[np.ndarray], Ks: Iterable[np.ndarray], lenses: Iterable[Lens | None] = repeat(None)
+    ) -> Iterator[Frame]:
+        """Render views [F, 4, 4] with intrinsics [F, 3, 3] and lenses in order, holding only a few at a time."""
+        for (viewmat, K), lens in zip(zip(viewmats, Ks, strict=True), lenses, strict=False):
+            yield self.frame(viewmat, K, lens)

@@ -8,21 +8,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.cpython.unsafe.numbers import trailing_zeros
 from numba.extending import intrinsic
 
+from blueprint.lens import bending
+
 TILE = 16  # pixels
-LINE = 5 * TILE  # a tile's row: transmittances (negative once a pixel is finished), reds, greens, blues, depths
+BLOCK = 4  # pixels; what is blended at a time
+LANES = BLOCK * BLOCK
+BLOCKS = TILE // BLOCK  # of a tile, across and down
+# A block's pixels, row by row: transmittances (negative once a pixel is finished); reds, greens, blues and depths,
+# summed up with their weights; the depth at which half of the light is gone.
+FIELDS = 6 * LANES
 # A projected Gaussian: centre; u, v, w of the exponent; log2 of the opacity; half height of the visible ellipse; depth.
 # Then, until it is coloured: half width of the ellipse, and how far below the centre its rightmost point lies.
 X, Y, U, V, W, PEAK, HALF_HEIGHT, DEPTH, HALF_WIDTH, TILT = range(10)
 PROJECTED_FIELDS = 10
-RED, GREEN, BLUE = 8, 9, 10
-COLOURED_FIELDS = 12
+# A coloured Gaussian has these from here on; at dx from its centre, it is densest at dy = ALONG_X dx, and vice versa.
+RED, GREEN, BLUE, ALONG_X, ALONG_Y = range(8, 13)
+COLOURED_FIELDS = 16  # a line of the cache
 
 CHUNK = 32768  # Gaussians binned and blended at a time, at most
 CHUNK_PAIRS = 1 << 22  # (Gaussian, tile) pairs of a chunk, at most, unless its first Gaussian alone has more
+BATCH = 16  # pairs of a tile of which the blocks are found at a time
 PARTS = 8  # into which the binning of a chunk is cut
 
 EPS2D = 0.3  # pixels squared, added to the variance of each projected Gaussian
@@ -32,11 +43,15 @@ INVISIBLE = np.float32(-LOG2_255)
 ALPHA_MAX = np.float32(0.999)
 TRANSMITTANCE_MIN = np.float32(1e-4)
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+NEARLY_INVISIBLE = np.float32(-LOG2_255 - 0.01)  # so that rounding leaves out no block that shows
+ALL_CLOSED = (1 << BLOCKS * BLOCKS) - 1
 
 # `compiled_fast` may reorder sums and assume finite values: for colours and blending, which see checked values only.
 # Counting tiles and visiting them must round in the same way.
 compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 compiled_fast = njit(nogil=True, cache=True, error_model="numpy", fastmath=True)
+# Numba tells cached kernels by this file alone: count up when `blueprint.lens.bending` changes. Version 1.
+bend = compiled(bending(np.arctan))
 
 
 @intrinsic
@@ -58,6 +73,114 @@ def prefetch(typing_context: Any, array: Any, index: Any, offset: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def met_blocks(
+    typing_context: Any, x: Any, y: Any, u: Any, v: Any, w: Any, reach2: Any, along_x: Any, along_y: Any
+) -> Any:
+    """One bit for each block of a tile with pixel centres that a visible ellipse may enclose.
+
+    The tile's first pixel centre lies at (x, y) from the ellipse's. In a rectangle, the exponent is least on one of the
+    two sides that face the centre; on a side it is least where it is on the whole line, or at the end next to that.
+    Written as vector code, without branches, of which hardly any would be foreseen: left to itself, LLVM takes block
+    after block, which costs more than blending them.
+    """
+    vector = ir.VectorType(ir.FloatType(), BLOCKS * BLOCKS)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def constant(values: Any) -> Any:
+            return ir.Constant(vector, [float(value) for value in values])
+
+        def all_alike(value: Any) -> Any:
+            lanes = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+            return builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(ir.IntType(32), len(blocks)), None))
+
+        def add(one: Any, other: Any) -> Any:
+            return builder.fadd(one, other, flags=("fast",))
+
+        def times(one: Any, other: Any) -> Any:
+            return builder.fmul(one, other, flags=("fast",))
+
+        def chosen(relation: str, one: Any, other: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(relation, one, other, flags=("fast",)), one, other)
+
+        def clamped(value: Any, low: Any, high: Any) -> Any:
+            return chosen("<", chosen(">", value, low), high)
+
+        def exponent(dx: Any, dy: Any) -> Any:
+            across, down = add(times(u, dx), times(v, dy)), times(w, dy)
+            return add(times(across, across), times(down, down))
+
+        blocks = range(BLOCKS * BLOCKS)
+        x, y, u, v, w, reach2, along_x, along_y = map(all_alike, arguments)
+        zero, size = constant(0 for _ in blocks), constant(BLOCK - 1 for _ in blocks)
+        left, top = (
+            add(x, constant(block % BLOCKS * BLOCK for block in blocks)),
+            add(y, constant(block // BLOCKS * BLOCK for block in blocks)),
+        )
+        right, bottom = add(left, size), add(top, size)
+        dx, dy = clamped(zero, left, right), clamped(zero, top, bottom)
+        least = chosen(
+            "<",
+            exponent(dx, clamped(times(along_x, dx), top, bottom)),
+            exponent(clamped(times(along_y, dy), left, right), dy),
+        )
+        met = builder.fcmp_ordered("<=", least, reach2, flags=("fast",))
+        return builder.zext(builder.bitcast(met, ir.IntType(len(blocks))), ir.IntType(64))
+
+    return types.int64(*[types.float32] * 8), generate
+
+
+@intrinsic
+def fixed(typing_context: Any, array: Any, row: Any, column: Any) -> Any:
+    """``array[row, column]`` of an array that nobody writes to meanwhile.
+
+    LLVM has to be told, or it would write a block's state to memory and read it again for every Gaussian.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, column = arguments
+        data = context.make_array(signature.args[0])(context, builder, array)
+        stride = cgutils.unpack_tuple(builder, data.strides)[0]
+        start = builder.gep(builder.bitcast(data.data, cgutils.voidptr_t), [builder.mul(row, stride)])
+        value = builder.load(builder.gep(builder.bitcast(start, data.data.type), [column]))
+        value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return value
+
+    return array.dtype(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def members_of(typing_context: Any, met: Any, block: Any) -> Any:
+    """One bit for each of BATCH numbers that has bit ``block`` set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        met, block = arguments
+        data = context.make_array(signature.args[0])(context, builder, met)
+        vector = ir.VectorType(ir.IntType(16), BATCH)
+        values = builder.load(builder.bitcast(data.data, vector.as_pointer()), align=2)
+        bit = builder.shl(ir.IntType(16)(1), builder.trunc(block, ir.IntType(16)))
+        lanes = builder.insert_element(ir.Constant(vector, ir.Undefined), bit, ir.IntType(32)(0))
+        bits = builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(ir.IntType(32), BATCH), None))
+        found = builder.icmp_unsigned("!=", builder.and_(values, bits), ir.Constant(vector, None))
+        return builder.zext(builder.bitcast(found, ir.IntType(BATCH)), ir.IntType(64))
+
+    return types.int64(met, types.int64), generate
+
+
+@intrinsic
+def wide_vectors(typing_context: Any) -> Any:
+    """Let the calling kernel use registers of 64 bytes where the CPU has them.
+
+    LLVM keeps to 32 bytes on many CPUs, for code that has few vector instructions; blending has hardly any others.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @compiled
@@ -95,6 +218,9 @@ def project(
     begin: int,
     end: int,
     camera: tuple[float, ...],
+    bounds: tuple[float, ...],
+    lens: tuple[float, ...],
+    antialiased: bool,
     width: int,
     height: int,
     near_m: float,
@@ -110,15 +236,15 @@ def project(
 ) -> int:
     """Project Gaussians [begin, end); write those in view from slot ``begin`` on and return how many they are.
 
-    ``camera`` holds the rotation by rows, the camera's position, fx, fy, cx, cy.
+    ``camera`` holds the rotation by rows, the camera's position, fx, fy, cx, cy; ``bounds`` the slopes from left to
+    right and from top to bottom within which the Jacobian is taken, and bounds of its two rows times depth, which bound
+    a Gaussian's extent without projecting it. ``lens`` holds 8 coefficients, the square of its reach, and 1 for OPENCV,
+    2 for OPENCV_FISHEYE, 0 for a pinhole.
     """
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = camera[:9]
     px, py, pz, fx, fy, cx, cy = camera[9:]
-    low_x, high_x = -(cx + 0.15 * width) / fx, (1.15 * width - cx) / fx
-    low_y, high_y = -(cy + 0.15 * height) / fy, (1.15 * height - cy) / fy
-    # |J|, largest over the view, times depth; with it a bound of a Gaussian's extent costs no projection.
-    stretch_x = fx * np.sqrt(1 + max(low_x * low_x, high_x * high_x))
-    stretch_y = fy * np.sqrt(1 + max(low_y * low_y, high_y * high_y))
+    low_x, high_x, low_y, high_y, stretch_x, stretch_y = bounds
+    bent, fisheye = lens[9] > 0, lens[9] == 2
     slot = begin
     for i in range(begin, end):
         dx, dy, dz = means[i, 0] - px, means[i, 1] - py, means[i, 2] - pz
@@ -130,6 +256,11 @@ def project(
         slope_x = (r00 * dx + r01 * dy + r02 * dz) * inverse
         slope_y = (r10 * dx + r11 * dy + r12 * dz) * inverse
         x, y = fx * slope_x + cx, fy * slope_y + cy
+        if bent:
+            if slope_x * slope_x + slope_y * slope_y > lens[8]:
+                continue
+            x, y, _, _, _ = bend(fisheye, lens, slope_x, slope_y)
+            x, y = fx * x + cx, fy * y + cy
         reach = 3.34 * spreads[i] * inverse
         if (
             abs(x - 0.5 * width) > 0.5 * width + reach * stretch_x + 2.0
@@ -140,19 +271,34 @@ def project(
         gx, gy = fx * inverse, fy * inverse
         a0, a1, a2 = gx * (r00 - slope_x * r20), gx * (r01 - slope_x * r21), gx * (r02 - slope_x * r22)
         b0, b1, b2 = gy * (r10 - slope_y * r20), gy * (r11 - slope_y * r21), gy * (r12 - slope_y * r22)
+        if bent:
+            _, _, j00, j01, j11 = bend(fisheye, lens, slope_x, slope_y)
+            h0, h1, h2 = a0 / gx, a1 / gx, a2 / gx
+            k0, k1, k2 = b0 / gy, b1 / gy, b2 / gy
+            a0, a1, a2 = gx * (j00 * h0 + j01 * k0), gx * (j00 * h1 + j01 * k1), gx * (j00 * h2 + j01 * k2)
+            b0, b1, b2 = gy * (j01 * h0 + j11 * k0), gy * (j01 * h1 + j11 * k1), gy * (j01 * h2 + j11 * k2)
         c00, c01, c02 = covariances[i, 0], covariances[i, 1], covariances[i, 2]
         c11, c12, c22 = covariances[i, 3], covariances[i, 4], covariances[i, 5]
         s0, s1, s2 = c00 * a0 + c01 * a1 + c02 * a2, c01 * a0 + c11 * a1 + c12 * a2, c02 * a0 + c12 * a1 + c22 * a2
         t0, t1, t2 = c00 * b0 + c01 * b1 + c02 * b2, c01 * b0 + c11 * b1 + c12 * b2, c02 * b0 + c12 * b1 + c22 * b2
-        xx, xy, yy = a0 * s0 + a1 * s1 + a2 * s2 + EPS2D, b0 * s0 + b1 * s1 + b2 * s2, b0 * t0 + b1 * t1 + b2 * t2
+        xx, xy, yy = a0 * s0 + a1 * s1 + a2 * s2, b0 * s0 + b1 * s1 + b2 * s2, b0 * t0 + b1 * t1 + b2 * t2
+        sharp = xx * yy - xy * xy
+        xx += EPS2D
         yy += EPS2D
         determinant = xx * yy - xy * xy
         if not 0.0 < determinant < np.inf:
             continue
+        peak = peaks[i]
+        if antialiased:
+            # What the blur spreads over a larger area becomes as much fainter.
+            peak += np.float32(0.5 * np.log2(max(sharp, 0.0) / determinant))
+            limit = peak + LOG2_255
+            if not limit >= 0.0:
+                continue
         half_width = np.sqrt(limit * xx / HALF_LOG2_E)
         half_height = np.sqrt(limit * yy / HALF_LOG2_E)
         row = projected[slot]
-        row[X], row[Y], row[DEPTH], row[PEAK] = x, y, z, peaks[i]
+        row[X], row[Y], row[DEPTH], row[PEAK] = x, y, z, peak
         row[HALF_WIDTH], row[HALF_HEIGHT], row[TILT] = half_width, half_height, half_width * xy / xx
         row[U] = np.sqrt(HALF_LOG2_E * yy / determinant)
         row[V] = -np.sqrt(HALF_LOG2_E / determinant / yy) * xy
@@ -334,6 +480,8 @@ def bin_chunk(
             coloured[member, RED] = red
             coloured[member, GREEN] = green
             coloured[member, BLUE] = blue
+            coloured[member, ALONG_X] = tilt / half_width
+            coloured[member, ALONG_Y] = -v / u
     return pair - offsets[part]
 
 
@@ -375,45 +523,62 @@ def blend_tiles(
     starts: np.ndarray,  # [T + 1]
     lists: np.ndarray,
     coloured: np.ndarray,  # [CHUNK, COLOURED_FIELDS]
-    states: np.ndarray,  # [T, TILE, LINE]
+    states: np.ndarray,  # [T, BLOCKS * BLOCKS, FIELDS]
     finished: np.ndarray,  # [T]
 ) -> None:
     """Blend the lists of tiles [begin, end) into their states, nearest first."""
+    wide_vectors()
+    met = np.zeros(BATCH, np.int16)
     for tile in range(begin, end):
         state = states[tile]
         left, top = np.float32(tile % across * TILE + 0.5), np.float32(tile // across * TILE + 0.5)
-        for pair in range(starts[tile], starts[tile + 1]):
-            if pair + 4 < starts[tile + 1]:
-                prefetch(coloured, lists[pair + 4], 0)
-            splat = coloured[lists[pair]]
-            x, y, half_height = left - splat[X], top - splat[Y], splat[HALF_HEIGHT]
-            u, v, w, peak, depth = splat[U], splat[V], splat[W], splat[PEAK], splat[DEPTH]
-            red, green, blue = splat[RED], splat[GREEN], splat[BLUE]
-            first = np.int64(max(np.ceil(-half_height - y), ZERO))
-            last = np.int64(min(np.floor(half_height - y), np.float32(TILE - 1)))
-            for row in range(first, last + 1):
-                dy = y + np.float32(row)
-                exponent = peak - (w * dy) ** 2
-                edge = u * x + v * dy
-                line = state[row]
-                # Becomes straight vector code, since the count is a constant, one array with constant offsets leaves no
-                # doubt about aliasing, and choices need no branch.
-                for i in range(TILE):
-                    s = edge + u * np.float32(i)
-                    q = max(exponent - s * s, np.float32(-8))
-                    alpha = min(exp2(q), ALPHA_MAX) if q >= INVISIBLE else ZERO
-                    before = line[i]
-                    after = before - before * alpha
-                    live = after > TRANSMITTANCE_MIN
-                    weight = before * alpha if live else ZERO
-                    line[i] = after if live else -abs(before)
-                    line[i + TILE] += weight * red
-                    line[i + 2 * TILE] += weight * green
-                    line[i + 3 * TILE] += weight * blue
-                    line[i + 4 * TILE] += weight * depth
-            if pair % 16 == 0 and all_finished(state):
-                break
-        finished[tile] = all_finished(state)
+        closed, first = closed_blocks(state), starts[tile]
+        while first < starts[tile + 1] and closed != ALL_CLOSED:
+            count = min(BATCH, starts[tile + 1] - first)
+            for member in range(count):
+                if first + BATCH + member < starts[tile + 1]:
+                    prefetch(coloured, lists[first + BATCH + member], 0)
+                splat = coloured[lists[first + member]]
+                reach2 = splat[PEAK] - NEARLY_INVISIBLE
+                shape = splat[U], splat[V], splat[W], reach2, splat[ALONG_X], splat[ALONG_Y]
+                met[member] = met_blocks(left - splat[X], top - splat[Y], *shape)
+            met[count:] = 0
+            for block in range(BLOCKS * BLOCKS):
+                members = members_of(met, block)
+                if members == 0 or (closed >> block) & 1:
+                    continue
+                lanes = state[block]
+                x0, y0 = left + np.float32(block % BLOCKS * BLOCK), top + np.float32(block // BLOCKS * BLOCK)
+                while members:
+                    member = lists[first + trailing_zeros(members)]
+                    members &= members - 1
+                    x, y = x0 - fixed(coloured, member, X), y0 - fixed(coloured, member, Y)
+                    u, v, w = fixed(coloured, member, U), fixed(coloured, member, V), fixed(coloured, member, W)
+                    peak, depth = fixed(coloured, member, PEAK), fixed(coloured, member, DEPTH)
+                    red, green = fixed(coloured, member, RED), fixed(coloured, member, GREEN)
+                    blue = fixed(coloured, member, BLUE)
+                    edge, drop = u * x + v * y, w * y
+                    # Becomes straight vector code, since the count is a constant, one array with constant offsets
+                    # leaves no doubt about aliasing, and choices need no branch.
+                    for i in range(LANES):
+                        s = edge + (u * np.float32(i % BLOCK) + v * np.float32(i // BLOCK))
+                        t = drop + w * np.float32(i // BLOCK)
+                        q = peak - t * t - s * s
+                        alpha = min(exp2(q), ALPHA_MAX) if q >= INVISIBLE else ZERO
+                        before = lanes[i]
+                        after = before - before * alpha
+                        live = after > TRANSMITTANCE_MIN
+                        weight = before * alpha if live else ZERO
+                        lanes[i] = after if live else -abs(before)
+                        lanes[i + LANES] += weight * red
+                        lanes[i + 2 * LANES] += weight * green
+                        lanes[i + 3 * LANES] += weight * blue
+                        lanes[i + 4 * LANES] += weight * depth
+                        middle = lanes[i + 5 * LANES]
+                        lanes[i + 5 * LANES] = depth if (before > HALF) & (after <= HALF) else middle
+            closed = closed_blocks(state)
+            first += count
+        finished[tile] = closed == ALL_CLOSED
 
 
 @compiled_fast
@@ -431,13 +596,15 @@ def exp2(q: float) -> float:
 
 
 @compiled_fast
-def all_finished(state: np.ndarray) -> bool:
-    """Whether no pixel of a tile takes more light."""
-    largest = np.float32(-1)
-    for row in range(TILE):
-        for i in range(TILE):
-            largest = max(largest, state[row, i])
-    return largest <= 0
+def closed_blocks(state: np.ndarray) -> int:
+    """One bit for each block of a tile, set if none of its pixels takes more light."""
+    closed = 0
+    for block in range(BLOCKS * BLOCKS):
+        largest = np.float32(-1)
+        for i in range(LANES):
+            largest = max(largest, state[block, i])
+        closed |= (1 << block) if largest <= 0 else 0
+    return closed
 
 
 @compiled
@@ -451,30 +618,33 @@ def clear_tiles(
         for row in range(TILE):
             for column in range(TILE):
                 inside = tile // across * TILE + row < height and tile % across * TILE + column < width
-                states[tile, row, column] = 1 if inside else -1
+                block, lane = row // BLOCK * BLOCKS + column // BLOCK, row % BLOCK * BLOCK + column % BLOCK
+                states[tile, block, lane] = 1 if inside else -1
 
 
 @compiled
 def resolve_rows(
     begin: int,
     end: int,
-    states: np.ndarray,  # [T, TILE, LINE]
+    states: np.ndarray,  # [T, BLOCKS * BLOCKS, FIELDS]
     background: np.ndarray,  # [3]
     rgb: np.ndarray,  # [H, W, 3]
     depth_m: np.ndarray,  # [H, W]
+    median_m: np.ndarray,  # [H, W]
     alpha: np.ndarray,  # [H, W]
 ) -> None:
     """Turn the states into rows [begin, end) of the image."""
     width = alpha.shape[1]
     across = (width + TILE - 1) // TILE
     for y in range(begin, end):
-        for column in range(across):
-            line, left = states[y // TILE * across + column, y % TILE], column * TILE
-            for i in range(min(TILE, width - left)):
-                through = abs(line[i])
-                covered = ONE - through
-                alpha[y, left + i] = covered
-                depth_m[y, left + i] = line[i + 4 * TILE] / covered if covered > ZERO else ZERO
-                for channel in range(3):
-                    value = line[i + (channel + 1) * TILE] + through * background[channel]
-                    rgb[y, left + i, channel] = min(max(value, ZERO), ONE)
+        for x in range(width):
+            tile, block = y // TILE * across + x // TILE, y % TILE // BLOCK * BLOCKS + x % TILE // BLOCK
+            lanes, lane = states[tile, block], y % BLOCK * BLOCK + x % BLOCK
+            through = abs(lanes[lane])
+            covered = ONE - through
+            alpha[y, x] = covered
+            depth_m[y, x] = lanes[lane + 4 * LANES] / covered if covered > ZERO else ZERO
+            median_m[y, x] = lanes[lane + 5 * LANES]
+            for channel in range(3):
+                value = lanes[lane + (channel + 1) * LANES] + through * background[channel]
+                rgb[y, x, channel] = min(max(value, ZERO), ONE)

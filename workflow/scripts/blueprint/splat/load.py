@@ -1,4 +1,4 @@
-"""Scenes from files: 3DGS PLY, compressed PLY and SPZ, decoded by gsply, activated, cleaned of what cannot be drawn.
+"""Scenes from files: decoded, activated, cleaned of what cannot be drawn.
 
 Axes stay those of the file: in a PLY whatever the capture software chose (INRIA's own: y down), in SPZ y up by its
 specification.
@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import gsply
 import numpy as np
-from gsply.spz import read_spz
 
 from blueprint.errors import UserError
-from blueprint.ply import check_layout
+from blueprint.splat.decode import decode
 from blueprint.splat.scene import Splat
+from blueprint.splat.tags import antialiased
 
 # A scan may lose this share of its Gaussians to values that cannot be drawn; with more it is refused.
 MAX_UNUSABLE_SHARE = 0.01
@@ -24,7 +23,6 @@ HUGE_SCALE_M = 1000.0
 POINT_SCALE_M = 1e-6
 VISIBLE_OPACITY = 1 / 255  # what rasterizers skip
 ROBUST_PERCENTILES = (1, 99)
-SPZ_MAGIC = (b"\x1f\x8b", b"NGSP")
 
 
 @dataclass(frozen=True)
@@ -57,32 +55,27 @@ class Survey:
         return asdict(self)
 
 
-def load(path: Path) -> Splat:
-    """Read a scene.
+def load(path: Path, metres_per_unit: float = 1.0) -> Splat:
+    """Read a scene, whose file has units of a length in metres.
 
     Raises:
         UserError: absent, not a Gaussian splat, damaged, empty, or with too many values that cannot be drawn.
     """
-    return survey(path)[0]
+    return survey(path, metres_per_unit)[0]
 
 
-def survey(path: Path) -> tuple[Splat, Survey]:
-    """Read a scene and count what was found in it.
+def survey(path: Path, metres_per_unit: float = 1.0) -> tuple[Splat, Survey]:
+    """Read a scene and count what was found in it; lengths are in metres, whatever the units of its file.
 
     Raises:
         UserError: as `load`.
     """
-    kind, data = _decode(path)
-    with np.errstate(over="ignore"):  # an overflow becomes infinite and is counted below
-        scales = np.exp(data.scales)
-        opacities = 1 / (1 + np.exp(-data.opacities.reshape(-1)))
-    quats = np.array(data.quats)
-    colours = [data.sh0[:, None, :]] if data.shN is None else [data.sh0[:, None, :], data.shN]
-    sh = np.concatenate(colours, axis=1)
-
+    data = decode(path)
+    means, scales = data.means * np.float32(metres_per_unit), data.scales * np.float32(metres_per_unit)
+    quats, opacities, sh = np.array(data.quats), data.opacities, data.sh
     norms = np.linalg.norm(quats, axis=1)
     not_finite = ~(
-        np.isfinite(data.means).all(axis=1)
+        np.isfinite(means).all(axis=1)
         & np.isfinite(scales).all(axis=1)
         & np.isfinite(norms)
         & np.isfinite(opacities)
@@ -97,15 +90,18 @@ def survey(path: Path) -> tuple[Splat, Survey]:
 
     if not keep.all():
         scales, quats, norms, opacities, sh = scales[keep], quats[keep], norms[keep], opacities[keep], sh[keep]
-    means = data.means[keep]
+    means = means[keep]
     quats /= norms[:, None]
-    splat = Splat(*(np.ascontiguousarray(array, dtype=np.float32) for array in (means, scales, quats, opacities, sh)))
+    splat = Splat(
+        *(np.ascontiguousarray(array, dtype=np.float32) for array in (means, scales, quats, opacities, sh)),
+        antialiased=antialiased(path),
+    )
     invisible = int((opacities < VISIBLE_OPACITY).sum())
     if invisible == len(splat):
         raise UserError(f"{path}: all of its {total} Gaussians are transparent (opacity below 1/255). Train it again.")
     low, high = np.percentile(means, ROBUST_PERCENTILES, axis=0)
     return splat, Survey(
-        format=kind,
+        format=data.format,
         gaussians=total,
         usable=len(splat),
         sh_degree=splat.sh_degree,
@@ -117,34 +113,6 @@ def survey(path: Path) -> tuple[Splat, Survey]:
         robust_lowest_m=_rounded(low),
         robust_highest_m=_rounded(high),
     )
-
-
-def _decode(path: Path) -> tuple[str, gsply.GSData]:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(64)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the scene cannot be read ({error.strerror}). Correct `scene` or bring the file."
-        ) from error
-    if head.startswith(SPZ_MAGIC):
-        try:
-            data = read_spz(path)
-        except (ValueError, OSError, EOFError) as error:
-            raise UserError(f"{path}: is no readable SPZ file ({error}).") from error
-        if len(data) == 0:
-            raise UserError(f"{path}: holds no Gaussians.")
-        return "SPZ", data
-    if head[:4].strip() != b"ply":
-        raise UserError(
-            f"{path}: is neither a PLY nor an SPZ file: it starts with {head[:24]!r}."
-            + (" It is a Git LFS pointer: run `git lfs pull`." if b"git-lfs" in head else "")
-        )
-    layout = check_layout(path)
-    try:
-        return layout, gsply.plyread(path)
-    except ValueError as error:
-        raise UserError(f"{path}: a {layout} that cannot be decoded ({error}).") from error
 
 
 def _refuse_unusable(path: Path, total: int, counts: dict[str, int]) -> None:

@@ -19,6 +19,8 @@ class Splat:
     quats: np.ndarray  # [N, 4] unit quaternions, w first
     opacities: np.ndarray  # [N] in 0-1
     sh: np.ndarray  # [N, K, 3] coefficients of red, green, blue; K = (SH degree + 1) ** 2
+    antialiased: bool | None = None
+    """Whether it was trained to be drawn antialiased, where the file says."""
 
     @property
     def sh_degree(self) -> int:
@@ -27,3 +29,16 @@ class Splat:
 
     def __len__(self) -> int:
         return len(self.means)
+
+
+def axes_of(quats: np.ndarray) -> np.ndarray:
+    """The axes of Gaussians: unit vectors [N, 3, 3], the first index after N being that of the scale."""
+    w, x, y, z = quats.T
+    return np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=-1),
+            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=-1),
+            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=-1),
+        ],
+        axis=1,
+    )
