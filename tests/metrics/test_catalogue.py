@@ -1,26 +1,26 @@
-"""The catalogue, the configuration's schema and the documentation agree."""
+"""The catalogue, the configuration and the documentation agree."""
 
 import pytest
 
-from blueprint.config import load_schema
+from blueprint import config as configuration
 from blueprint.errors import UserError
 from blueprint.metrics.catalogue import METRICS, as_markdown, check_names
 from workflow_runs import REPOSITORY
 
 
-def test_the_schema_knows_exactly_these_scores():
-    properties = load_schema()["properties"]["metrics"]["properties"]
-    assert properties["names"]["items"]["enum"] == list(METRICS)
-    assert list(properties["thresholds"]["properties"]) == list(METRICS)
+def test_the_configuration_takes_exactly_these_scores_with_their_thresholds():
+    config = {"facilities": [{"name": "a", "scene": "b.ply"}], "metrics": {"names": list(METRICS)}}
+    metrics = configuration.complete(config, "c.yaml")["metrics"]
+    assert metrics["thresholds"] == {name: metric.thresholds for name, metric in METRICS.items() if metric.thresholds}
+    with pytest.raises(UserError, match=", ".join(f"'{name}'" for name in list(METRICS)[:-1])):
+        configuration.complete({**config, "metrics": {"names": ["beauty"]}}, "c.yaml")
 
 
 def test_thresholds_are_in_order_and_only_on_what_is_meant_to_stay():
-    thresholds = load_schema()["properties"]["metrics"]["properties"]["thresholds"]["properties"]
-    for name, entry in thresholds.items():
-        limits = entry.get("default")
-        assert (limits is None) == (METRICS[name].family == "appearance"), name
-        if limits:
-            assert limits["fail"] < limits["warn"] < METRICS[name].ideal
+    for name, metric in METRICS.items():
+        assert not (metric.thresholds and metric.family == "appearance"), name
+        worse = [*(metric.thresholds[key] for key in ("fail", "warn") if key in metric.thresholds), metric.ideal]
+        assert worse == sorted(worse, key=lambda value: metric.sign * value), name
 
 
 def test_the_documentation_holds_the_catalogue():

@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 
 from blueprint import demo
-from blueprint.cameras import read
-from blueprint.config import load_schema
 from blueprint.depth import iterate_depth
-from blueprint.enrich import Clip
-from blueprint.enrich.photometric import place_scene, relit_frames
-from blueprint.enrich.presets import PRESETS
+from blueprint.engines.photometric.run import place_scene, relit_frames
+from blueprint.engines.presets import PRESETS
+from blueprint.engines.task import Clip
+from blueprint.metrics.catalogue import METRICS
+from blueprint.metrics.frames import View
 from blueprint.metrics.score import ClipFiles, score
-from blueprint.metrics.stability import View, flicker
+from blueprint.metrics.stability import flicker
 from blueprint.metrics.verdicts import judge, worst
+from blueprint.poses import read
 from blueprint.render import choose_backend
 from blueprint.video import probe, read_video, write_video
 from splats import intrinsics, look_at
 from synthetic_room import FPS
 from synthetic_room import Clip as RoomClip
 
-NAMES = ["psnr", "edge_agreement", "depth_edge_agreement", "temporal_stability"]
+NAMES = ["psnr", *(name for name, metric in METRICS.items() if metric.thresholds)]
 WIDTH, HEIGHT, COUNT = 320, 240, 3
 
 
@@ -37,8 +38,7 @@ def rendered(offsets_m):
 
 
 def verdict_of(mean):
-    thresholds = load_schema()["properties"]["metrics"]["properties"]["thresholds"]["properties"]
-    return worst(judge(name, mean[name], thresholds[name].get("default", {})) for name in NAMES)
+    return worst(judge(name, mean[name], METRICS[name].thresholds) for name in NAMES)
 
 
 @pytest.fixture(scope="module")

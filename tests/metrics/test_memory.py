@@ -32,12 +32,12 @@ def peak_mb(folder, clip, count):
     )
     paths = still.write(folder)
     command = [sys.executable, "-c", MEASURED, str(SCRIPTS / "metrics.py")]
-    command += ["--render", paths["rgb.mp4"], "--variant", paths["rgb.mp4"], "--depth-m", paths["depth.npz"]]
-    command += ["--cameras", paths["cameras.json"], "--output", folder / "scores.json", "--threads", "1"]
+    command += [paths["rgb.mp4"], "--render", paths["rgb.mp4"], "--depth-m", paths["depth.npz"], "--threads", "1"]
+    command += ["--cameras", paths["cameras.json"], "--folder", folder / "scores"]
     finished = subprocess.run(
-        [*command, "--spec", json.dumps({"names": NAMES})], capture_output=True, text=True, check=True
+        [*command, "--scores", json.dumps([[name, ""] for name in NAMES])], capture_output=True, text=True, check=True
     )
-    assert read_json(folder / "scores.json")["frame_count"] == count
+    assert read_json(folder / "scores" / "rgb.json")["frame_count"] == count
     return int(finished.stdout.split()[-1]) / 1024
 
 

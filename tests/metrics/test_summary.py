@@ -8,9 +8,9 @@ import pytest
 
 from blueprint import files
 from blueprint.errors import UserError
-from blueprint.metrics.provenance import cost, stage_times
 from blueprint.metrics.summary import as_csv, summarize
 from blueprint.metrics.verdicts import judge, worst, worst_frame
+from blueprint.report.figures import cost, stage_times
 
 SPEC = {
     "facility": "hall",
@@ -26,10 +26,14 @@ SPEC = {
 def write_scores(results, clip, variant, **frames):
     folder = results / "hall"
     mean = {name: sum(values) / len(values) if None not in values else None for name, values in frames.items()}
-    scores = {"names": list(frames), "frames": frames, "mean": mean, "run": {"seconds": 2.0}}
+    made = {"seconds": 2.0, "commit": "a" if clip == "orbit" else "b", "names": list(frames)}
+    scores = {"names": list(frames), "frames": frames, "mean": mean, "details": {}, "run": {"made": [made]}}
     files.write_json(folder / "metrics" / clip / f"{variant}.json", scores)
-    made = {"engine": "diffusers", "model": {"revision": "abc"}, "inputs": {}, "sha256": "0"}
-    run = {"seconds": 10.0, "gpus": ["L40S"], "vram_peak_gb": 30.0 if variant == "dusk" else 31.5}
+    rendered = {"seconds": 3.0, "commit": "a", "rasterizer": "cpu"}
+    files.write_json(folder / "clips" / clip / "provenance.json", {"run": rendered})
+    revision = "old" if (clip, variant) == ("orbit", "dusk") else "abc"
+    made = {"engine": "diffusers", "model": {"revision": revision}, "inputs": {}, "sha256": "0"}
+    run = {"seconds": 10.0, "commit": "a", "gpus": ["L40S"], "vram_peak_gb": 30.0 if variant == "dusk" else 31.5}
     files.write_json(folder / "enriched" / clip / f"{variant}.json", {**made, "run": run})
 
 
@@ -103,12 +107,20 @@ def test_nothing_is_left_out_in_silence(results):
 def test_the_summary_says_where_it_comes_from_and_keeps_the_machine_apart(results):
     summary = summarize(results, SPEC)
     assert summary["provenance"]["preflight"]["scene"]["sha256"] == "5" * 64
-    assert summary["provenance"]["variants"]["fog"] == {"engine": "diffusers", "model": {"revision": "abc"}}
+    new = {"engine": "diffusers", "model": {"revision": "abc"}}
+    assert summary["provenance"]["variants"]["fog"] == [{**new, "clips": ["orbit", "sweep"]}]
     assert summary["provenance"]["environment_digests"] == SPEC["environment_digests"]
     run = summary["run"]
-    assert (run["enrich_s"], run["metrics_s"], run["gpus"], run["vram_peak_gb"]) == (40.0, 8.0, ["L40S"], 31.5)
-    assert run["cost"] is None
+    assert (run["render_s"], run["enrich_s"], run["metrics_s"]) == (6.0, 40.0, 8.0)
+    assert (run["rasterizers"], run["gpus"], run["vram_peak_gb"]) == (["cpu"], ["L40S"], 31.5)
     json.dumps(summary, allow_nan=False)
+
+
+def test_results_of_two_models_and_two_commits_do_not_look_like_one(results):
+    summary = summarize(results, SPEC)
+    found = [(entry["model"]["revision"], entry["clips"]) for entry in summary["provenance"]["variants"]["dusk"]]
+    assert found == [("old", ["orbit"]), ("abc", ["sweep"])]
+    assert summary["run"]["commits"] == ["a", "b"], "as recorded when the scores were made, not when they are summed up"
 
 
 def test_the_table_is_tidy(results):

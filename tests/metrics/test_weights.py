@@ -75,6 +75,15 @@ def test_absent_weights_stop_a_run_before_any_job_but_not_a_dry_run(tmp_path):
     assert "lpips_weights" not in snakemake(tmp_path, config, "--dry-run").stdout
 
 
+def test_the_remedy_that_the_message_names_runs(tmp_path):
+    write_random_weights(tmp_path / "torch")  # which are there: nothing is downloaded
+    config = write_config(tmp_path, small_config(metrics={"names": ["psnr"], "torch_home": str(tmp_path / "torch")}))
+    snakemake(tmp_path, config, "fetch_metric_weights")
+    log = (tmp_path / "logs" / "fetch_metric_weights.log").read_text()
+    for name in weights.SOURCES:
+        assert str(tmp_path / "torch" / "hub" / "checkpoints" / name) in log
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """The places that weights come from, on loopback."""

@@ -7,11 +7,13 @@ that SSIM and MS-SSIM share, are computed once. The tests hold each score to `pi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+from blueprint.metrics.frames import Batch
 
 LUMINANCE = (0.299, 0.587, 0.114)  # red, green, blue (BT.601)
 CHROMA_I = (0.5959, -0.2746, -0.3213)
@@ -52,18 +54,18 @@ def _similarity(a: torch.Tensor, b: torch.Tensor, constant: float) -> torch.Tens
     return (2 * a * b + constant) / (a * a + b * b + constant)
 
 
+def as_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
+    """[B, H, W, 3] uint8 -> [B, 3, H, W] float32 in 0-1"""
+    planar = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+    return torch.from_numpy(planar).to(device).float().div_(255)
+
+
 class FramePairs:
-    """A batch of frames of the variant and of the render, and what several scores need of them.
+    """A batch of frames of the variant and of the render, [B, 3, H, W] in 0-1, and what several scores need of them."""
 
-    Args:
-        variant: [B, 3, H, W] in 0-1.
-        render: [B, 3, H, W] in 0-1.
-    """
-
-    def __init__(self, variant: torch.Tensor, render: torch.Tensor) -> None:
-        assert variant.shape == render.shape and variant.shape[1] == 3, (variant.shape, render.shape)
-        self.variant = variant
-        self.render = render
+    def __init__(self, batch: Batch) -> None:
+        self.variant, self.render = (as_tensor(frames, batch.device) for frames in (batch.variant, batch.render))
+        assert self.variant.shape == self.render.shape, (self.variant.shape, self.render.shape)
 
     @cached_property
     def luminance(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,22 +106,25 @@ def _channel_ssim_terms(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor,
     return similarity.mean((-1, -2)), contrast.mean((-1, -2))
 
 
-def psnr(pairs: FramePairs) -> torch.Tensor:
+def psnr(batch: Batch) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB, [B]; 80 dB for identical frames."""
+    pairs = batch.shared(FramePairs)
     error = (pairs.variant - pairs.render).square_().mean((1, 2, 3))
     return -10 * torch.log10(error + 1e-8)
 
 
-def ssim(pairs: FramePairs) -> torch.Tensor:
+def ssim(batch: Batch) -> torch.Tensor:
     """Structural similarity, [B]; frames are first averaged down to about 256 pixels, as the authors advise."""
+    pairs = batch.shared(FramePairs)
     factor = max(1, round(min(pairs.render.shape[-2:]) / 256))
     if factor == 1:
         return pairs.full_scale_ssim[0].mean(1)
     return ssim_terms(F.avg_pool2d(pairs.variant, factor), F.avg_pool2d(pairs.render, factor))[0].mean(1)
 
 
-def ms_ssim(pairs: FramePairs) -> torch.Tensor:
+def ms_ssim(batch: Batch) -> torch.Tensor:
     """Structural similarity over five scales, [B]."""
+    pairs = batch.shared(FramePairs)
     x, y = pairs.variant, pairs.render
     similarity, contrast = pairs.full_scale_ssim
     terms = [contrast]
@@ -133,8 +138,9 @@ def ms_ssim(pairs: FramePairs) -> torch.Tensor:
     return (torch.relu(torch.stack(terms)) ** weights).prod(0).mean(1)
 
 
-def gmsd(pairs: FramePairs) -> torch.Tensor:
+def gmsd(batch: Batch) -> torch.Tensor:
     """Gradient magnitude similarity deviation, [B]."""
+    pairs = batch.shared(FramePairs)
     magnitudes = []
     for image in pairs.half_luminance:
         padded = F.pad(image, (1, 1, 1, 1))
@@ -145,8 +151,9 @@ def gmsd(pairs: FramePairs) -> torch.Tensor:
     return similarity.std((1, 2, 3), correction=0)
 
 
-def vif(pairs: FramePairs) -> torch.Tensor:
+def vif(batch: Batch) -> torch.Tensor:
     """Visual information fidelity in the pixel domain, [B]."""
+    pairs = batch.shared(FramePairs)
     epsilon, visual_noise = 1e-8, 2.0
     x, y = (image * 255 for image in pairs.luminance)
     kept = torch.zeros(len(x), dtype=x.dtype, device=x.device)
@@ -173,8 +180,9 @@ def vif(pairs: FramePairs) -> torch.Tensor:
     return (kept + epsilon) / (available + epsilon)
 
 
-def haarpsi(pairs: FramePairs) -> torch.Tensor:
+def haarpsi(batch: Batch) -> torch.Tensor:
     """Haar wavelet-based perceptual similarity, [B]."""
+    pairs = batch.shared(FramePairs)
     constant, alpha = 30.0, 4.2
     details = []  # of variant and render: at each of three scales, across and down
     for image in pairs.half_luminance:
@@ -209,13 +217,3 @@ def haarpsi(pairs: FramePairs) -> torch.Tensor:
     weight = torch.cat(weights, 1)
     score = ((torch.cat(similarities, 1) * alpha).sigmoid_() * weight).sum((1, 2, 3)) + epsilon
     return torch.square(torch.logit(score / (weight.sum((1, 2, 3)) + epsilon)) / alpha)
-
-
-SCORES: dict[str, Callable[[FramePairs], torch.Tensor]] = {
-    "psnr": psnr,
-    "ssim": ssim,
-    "ms_ssim": ms_ssim,
-    "gmsd": gmsd,
-    "vif": vif,
-    "haarpsi": haarpsi,
-}

@@ -35,14 +35,11 @@ def diversity(variants: dict[str, Path]) -> dict[str, Any]:
     pairs = list(itertools.combinations(variants, 2))
     totals = dict.fromkeys(pairs, 0.0)
     count = 0
-    end = object()
-    streams = (video.read_video(path) for path in variants.values())
-    for count, frames in enumerate(itertools.zip_longest(*streams, fillvalue=end), start=1):
-        if any(frame is end for frame in frames) or len({frame.shape for frame in frames}) > 1:
-            raise UserError(
-                f"{', '.join(map(str, variants.values()))}: differ in length or size at frame {count}. "
-                "Enrich the clip again."
-            )
+    moments = video.in_step(*((path, video.read_video(path)) for path in variants.values()))
+    for frames in moments:
+        if len({frame.shape for frame in frames}) > 1:
+            raise UserError(f"{', '.join(map(str, variants.values()))}: differ in size. Enrich the clip again.")
+        count += 1
         labs = dict(zip(variants, map(_reduced_lab, frames), strict=True))
         for first, second in pairs:
             totals[first, second] += float(np.linalg.norm(labs[first] - labs[second], axis=-1).mean())

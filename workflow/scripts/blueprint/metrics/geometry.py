@@ -11,6 +11,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from blueprint.metrics.frames import Batch
+
 EDGE_SHARE = 0.08
 """Share of a frame's pixels, those of strongest gradient, that may start an edge."""
 CONTINUE_RATIO = 0.4
@@ -116,3 +118,19 @@ def depth_edge_agreement(
     if cv2.countNonZero(visible) < FEWEST_PX:
         return None
     return _agreement(visible, near(variant[1], 2 * radius))
+
+
+def edges_of(batch: Batch) -> list[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]:
+    """Strong and weak edges of the variant, then of the render, for every frame of a batch."""
+    return [(edges(variant), edges(render)) for render, variant in zip(batch.render, batch.variant, strict=True)]
+
+
+def edge_scores(batch: Batch) -> list[float]:
+    """`edge_agreement` of every frame."""
+    return [edge_agreement(*pair) for pair in batch.shared(edges_of)]
+
+
+def depth_edge_scores(batch: Batch) -> list[float | None]:
+    """`depth_edge_agreement` of every frame."""
+    pairs = zip(batch.shared(edges_of), batch.depth_m, strict=True)
+    return [depth_edge_agreement(found, expected, depth_m) for (found, expected), depth_m in pairs]

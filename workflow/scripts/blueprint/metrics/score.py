@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,32 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from blueprint import cameras as camera_files
-from blueprint import depth, torchvision_ops, video
+from blueprint import depth, poses, video
 from blueprint.errors import UserError
-from blueprint.metrics import appearance, geometry, stability, weights
 from blueprint.metrics.catalogue import METRICS
-from blueprint.metrics.verdicts import mean_of
+from blueprint.metrics.frames import Batch, ClipFacts, ClipScore, PerFrame, PerPair
+from blueprint.metrics.verdicts import mean_of, worst_frame
+from blueprint.metrics.working import moments_of
 
-log = logging.getLogger(__name__)
 PIXELS_PER_BATCH = {"cpu": 200_000, "cuda": 16_000_000}
 """Fits a CPU's caches; fills a GPU. A 720p frame has 0.9 million."""
-
-
-LEARNED = {"lpips", "dists"}
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive frames, aligned."""
-
-    render: np.ndarray  # [B, H, W, 3] uint8 RGB
-    variant: np.ndarray  # [B, H, W, 3] uint8 RGB
-    depth_m: np.ndarray  # [B, H, W] float32, 0 where nothing is
-
-
-Scores = dict[str, list[float | None]]
-Scorer = Callable[[Batch], Scores]
+SAME_FPS = 0.01
+"""Difference of frame rates in Hz that is only rounding."""
+REMEMBERED = 6
+"""Frames before a batch that scores may look back to."""
 
 
 @dataclass(frozen=True)
@@ -51,81 +36,6 @@ class ClipFiles:
     cameras: Path
 
 
-class Appearance:
-    """The scores of `blueprint.metrics.appearance` on one device."""
-
-    def __init__(self, names: list[str], device: str) -> None:
-        self.names = [name for name in names if name in appearance.SCORES]
-        self.device = device
-
-    def __call__(self, batch: Batch) -> Scores:
-        """Scores of every frame of the batch, by name."""
-        pairs = appearance.FramePairs(_as_tensor(batch.variant, self.device), _as_tensor(batch.render, self.device))
-        return {name: appearance.SCORES[name](pairs).tolist() for name in self.names}
-
-
-class Learned:
-    """LPIPS and DISTS by `piq` itself; their weights come from the torch cache (``TORCH_HOME``), never from the net."""
-
-    def __init__(self, names: list[str], device: str) -> None:
-        weights.require(names, weights.torch_home(""), "metrics")
-        torchvision_ops.make_importable()
-        import piq
-
-        makers = {"lpips": piq.LPIPS, "dists": piq.DISTS}
-        self.device = device
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")  # piq asks the old way
-            self.models = {name: makers[name](reduction="none").to(device) for name in LEARNED & set(names)}
-
-    def __call__(self, batch: Batch) -> Scores:
-        """Scores of every frame of the batch, by name."""
-        variant, render = _as_tensor(batch.variant, self.device), _as_tensor(batch.render, self.device)
-        return {name: model(variant, render).tolist() for name, model in self.models.items()}
-
-
-class Geometry:
-    """Edges and silhouettes, on the CPU (Canny's edge tracking is sequential)."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = [name for name in names if name in ("edge_agreement", "depth_edge_agreement")]
-
-    def __call__(self, batch: Batch) -> Scores:
-        """Scores of every frame of the batch, by name."""
-        scores: Scores = {name: [] for name in self.names}
-        for render, variant, depth_m in zip(batch.render, batch.variant, batch.depth_m, strict=True):
-            found, expected = geometry.edges(variant), geometry.edges(render)
-            if "edge_agreement" in scores:
-                scores["edge_agreement"].append(geometry.edge_agreement(found, expected))
-            if "depth_edge_agreement" in scores:
-                scores["depth_edge_agreement"].append(geometry.depth_edge_agreement(found, expected, depth_m))
-        return scores
-
-
-class Stability:
-    """Temporal stability; remembers the last frame of the batch before."""
-
-    def __init__(self, cameras: camera_files.Cameras) -> None:
-        self.poses = zip(cameras.viewmats, cameras.Ks, strict=True)
-        self.before: stability.View | None = None
-
-    def __call__(self, batch: Batch) -> Scores:
-        """Scores of every frame of the batch; the first frame of a clip has none."""
-        values: list[float | None] = []
-        for render, variant, depth_m in zip(batch.render, batch.variant, batch.depth_m, strict=True):
-            viewmat, K = next(self.poses)
-            now = stability.View(render, variant, depth_m, viewmat, K)
-            values.append(stability.temporal_stability(self.before, now) if self.before else None)
-            self.before = now
-        return {"temporal_stability": values}
-
-
-def _as_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
-    """[B, H, W, 3] uint8 -> [B, 3, H, W] float32 in 0-1"""
-    planar = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
-    return torch.from_numpy(planar).to(device).float().div_(255)
-
-
 def choose_device() -> str:
     """The CUDA device when there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -135,28 +45,30 @@ def score(clip: ClipFiles, variant: Path, names: list[str], device: str) -> dict
     """Score every frame of a variant.
 
     Returns:
-        ``names``; ``frames``: per name one value per frame; ``mean``: per name the mean of the frames that have a
-        value; ``frame_count``, ``width``, ``height`` in pixels, ``fps``. A value is None where the score is undefined.
+        ``names``; ``frames``: per name one value per frame (or none at all, for a score of whole clips); ``mean``: per
+        name the value of the clip, which is the mean of the frames that have one unless the score says otherwise;
+        ``details``: what a score tells beside its values; ``frame_count``, ``width``, ``height`` in pixels, ``fps``. A
+        value is None where the score is undefined.
 
     Raises:
         UserError: a file cannot be read, render and variant differ in size or length, or the frames are too small.
     """
     info = _check_alike(clip.rgb, variant)
     _check_large_enough(clip.rgb, info, names)
-    frames: Scores = {name: [] for name in names}
-    batch_size = max(1, PIXELS_PER_BATCH[device] // (info.width * info.height))
+    scorers = {name: _scorer(name, ClipFacts(info, device)) for name in names}
+    frames: dict[str, list[float | None]] = {name: [] for name in names}
     count = 0
-    scorers = _scorers(clip, info.frames, names, device)
     with torch.inference_mode():
-        for batch in _batches(clip, variant, batch_size):
-            for scorer in scorers:
-                for name, values in scorer(batch).items():
-                    frames[name] += [_finite(value) for value in values]
+        for batch in _batches(clip, variant, info, device):
+            for name, scorer in scorers.items():
+                frames[name] += map(_finite, scorer.add(batch))
             count += len(batch.render)
+    details = {name: scorer.details() for name, scorer in scorers.items()}
     return {
         "names": names,
         "frames": frames,
-        "mean": {name: mean_of(values) for name, values in frames.items()},
+        "mean": {name: _clip_value(name, frames[name], scorer) for name, scorer in scorers.items()},
+        "details": {name: told for name, told in details.items() if told},
         "frame_count": count,
         "width": info.width,
         "height": info.height,
@@ -164,23 +76,20 @@ def score(clip: ClipFiles, variant: Path, names: list[str], device: str) -> dict
     }
 
 
-def _scorers(clip: ClipFiles, frame_count: int, names: list[str], device: str) -> list[Scorer]:
-    scorers: list[Scorer] = []
-    if set(names) & set(appearance.SCORES):
-        scorers.append(Appearance(names, device))
-    if LEARNED & set(names):
-        scorers.append(Learned(names, device))
-    if {"edge_agreement", "depth_edge_agreement"} & set(names):
-        scorers.append(Geometry(names))
-    if "temporal_stability" in names:
-        cameras = camera_files.read(clip.cameras)
-        if len(cameras.viewmats) != frame_count:
-            raise UserError(
-                f"{clip.cameras}: holds {len(cameras.viewmats)} cameras, {clip.rgb} has {frame_count} frames. "
-                "Render the clip again."
-            )
-        scorers.append(Stability(cameras))
-    return scorers
+def _scorer(name: str, clip: ClipFacts) -> ClipScore:
+    metric = METRICS[name]
+    computed = metric.load()
+    return {"frame": PerFrame, "pair": PerPair, "clip": lambda made: made(clip)}[metric.per](computed)
+
+
+def _clip_value(name: str, frames: list[float | None], scorer: ClipScore) -> float | None:
+    value = scorer.value()
+    if value is not None or not frames:
+        return _finite(value)
+    if METRICS[name].clip_value == "worst":
+        worst = worst_frame(name, frames)
+        return None if worst is None else frames[worst]
+    return mean_of(frames)
 
 
 def _finite(value: float | None) -> float | None:
@@ -195,6 +104,11 @@ def _check_alike(render: Path, variant: Path) -> video.VideoInfo:
             f"{variant}: frames are {found.width} x {found.height}, those of its render {render} are "
             f"{expected.width} x {expected.height}. Enrich the clip again at the size of the render."
         )
+    if abs(found.fps - expected.fps) > SAME_FPS:
+        raise UserError(
+            f"{variant}: has {found.fps:g} frames per second, its render {render} {expected.fps:g}. "
+            "Enrich the clip again at the frame rate of the render."
+        )
     return expected
 
 
@@ -208,26 +122,27 @@ def _check_large_enough(render: Path, info: video.VideoInfo, names: list[str]) -
             )
 
 
-def _batches(clip: ClipFiles, variant: Path, size: int) -> Iterator[Batch]:
-    aligned = _aligned(clip, variant)
-    while chunk := list(itertools.islice(aligned, size)):
-        yield Batch(*(np.stack(arrays) for arrays in zip(*chunk, strict=True)))
-
-
-def _aligned(clip: ClipFiles, variant: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Render, variant and depth of one frame after the other; `UserError` when one ends before the others."""
-    paths = (clip.rgb, variant, clip.depth_m)
-    sources = (
-        video.read_video(clip.rgb),
-        video.read_video(variant),
-        (depth_m for depth_m, _ in depth.iterate_depth(clip.depth_m)),
+def _batches(clip: ClipFiles, variant: Path, info: video.VideoInfo, device: str) -> Iterator[Batch]:
+    size = max(1, PIXELS_PER_BATCH[device] // (info.width * info.height))
+    cameras = poses.read(clip.cameras)
+    if len(cameras.viewmats) != info.frames:
+        raise UserError(
+            f"{clip.cameras}: holds {len(cameras.viewmats)} cameras, {clip.rgb} has {info.frames} frames. "
+            "Render the clip again."
+        )
+    aligned = video.in_step(
+        (clip.rgb, video.read_video(clip.rgb)),
+        (variant, video.read_video(variant)),
+        (clip.depth_m, depth.iterate_depth(clip.depth_m)),
     )
-    end = object()
-    for count, frame in enumerate(itertools.zip_longest(*sources, fillvalue=end)):
-        ended = [str(path) for path, item in zip(paths, frame, strict=True) if item is end]
-        if ended:
-            raise UserError(
-                f"{' and '.join(ended)}: ends after {count} frames while {clip.rgb}, its variant or its depth goes on. "
-                f"Delete what is too short and run again."
-            )
-        yield frame
+    start, earlier = 0, []
+    while chunk := list(itertools.islice(aligned, size)):
+        here = slice(start, start + len(chunk))
+        render, shown, known = zip(*chunk, strict=True)
+        depth_m, alpha = zip(*known, strict=True)
+        arrays = (np.stack(frames) for frames in (render, shown, depth_m))
+        seen_by = {"device": device, "lenses": cameras.lenses[here], "earlier": earlier}
+        batch = Batch(start, *arrays, cameras.viewmats[here], cameras.Ks[here], np.stack(alpha), **seen_by)
+        yield batch
+        earlier = [*earlier, *batch.shared(moments_of)][-REMEMBERED:]
+        start += len(chunk)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from blueprint import lens
+from blueprint.axes import moved
+from blueprint.metrics.frames import View
 
 SAME_SURFACE = 0.02
 """Relative difference of depth up to which two pixels show the same surface."""
@@ -23,17 +26,6 @@ LEAST_SHARE = 0.01
 """Least share of a frame that must be visible in the frame before."""
 
 
-@dataclass(frozen=True)
-class View:
-    """What one moment looks like and where it is seen from."""
-
-    render: np.ndarray  # [H, W, 3] uint8 RGB
-    variant: np.ndarray  # [H, W, 3] uint8 RGB
-    depth_m: np.ndarray  # [H, W] float32, 0 where nothing is
-    viewmat: np.ndarray  # [4, 4] world to camera, OpenCV
-    K: np.ndarray  # [3, 3] pixels; pixel centres at +0.5
-
-
 def warp_map(before: View, now: View) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel of ``now`` was in ``before``.
 
@@ -41,6 +33,16 @@ def warp_map(before: View, now: View) -> tuple[np.ndarray, np.ndarray]:
         Pixel indices [H, W, 2] float32 (x, y; pixel centres at integers, as `cv2.remap` counts), and a uint8 mask
         [H, W] of 255 where the same surface is visible in both.
     """
+    x, y, depth_there = _pinhole_points(before, now) if not (before.lens or now.lens) else _lens_points(before, now)
+    in_front = (now.depth_m > 0) & (depth_there > 0)
+    where = np.stack([x - np.float32(0.5), y - np.float32(0.5)], -1)
+    found = cv2.remap(before.depth_m, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    same = in_front & (np.abs(found - depth_there) < SAME_SURFACE * depth_there)
+    return where, same.astype(np.uint8) * 255
+
+
+def _pinhole_points(before: View, now: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels x, y and depth [H, W] in ``before`` of the points that ``now`` shows; both are pinholes."""
     height, width = now.depth_m.shape
     motion = before.viewmat @ np.linalg.inv(now.viewmat)
     homography = (before.K @ motion[:3, :3] @ np.linalg.inv(now.K)).astype(np.float32)
@@ -50,12 +52,20 @@ def warp_map(before: View, now: View) -> tuple[np.ndarray, np.ndarray]:
     there_x, there_y, depth_there = (
         (row[0] * x + row[1] * y + row[2]) * now.depth_m + shift for row, shift in zip(homography, offset, strict=True)
     )
-    in_front = (now.depth_m > 0) & (depth_there > 0)
-    scale = 1 / np.where(in_front, depth_there, 1)
-    where = np.stack([there_x * scale - np.float32(0.5), there_y * scale - np.float32(0.5)], -1)
-    found = cv2.remap(before.depth_m, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    same = in_front & (np.abs(found - depth_there) < SAME_SURFACE * depth_there)
-    return where, same.astype(np.uint8) * 255
+    scale = 1 / np.where((now.depth_m > 0) & (depth_there > 0), depth_there, 1)
+    return there_x * scale, there_y * scale, depth_there
+
+
+def _lens_points(before: View, now: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_pinhole_points`, for views through lenses."""
+    height, width = now.depth_m.shape
+    motion = before.viewmat @ np.linalg.inv(now.viewmat)
+    x, y = lens.pixel_slopes(now.K, width, height, now.lens)
+    points = moved(np.stack([x, y, np.ones_like(x)], -1) * now.depth_m[..., None], motion)
+    depth_there = points[..., 2].copy()
+    points[..., 2] = np.where((now.depth_m > 0) & (depth_there > 0), depth_there, 1)
+    there = lens.project(points, before.K, before.lens).astype(np.float32)
+    return there[..., 0], there[..., 1], depth_there
 
 
 def temporal_stability(before: View, now: View) -> float | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from blueprint import files
 from blueprint.metrics.catalogue import METRICS
-from blueprint.metrics.provenance import cost, provenance_of
-from blueprint.metrics.verdicts import ORDER, judge, mean_of, worst, worst_frame
+from blueprint.metrics.provenance import provenance_of
+from blueprint.metrics.verdicts import ORDER, cause_of, judge, mean_of, worst, worst_frame
 
 COLUMNS = ("facility", "clip", "variant", "metric", "mean", "worst", "worst_frame", "unit", "better", "warn", "fail")
 
@@ -43,7 +42,7 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
         "variants": {variant: _over_clips([clips[clip][variant] for clip in clips]) for variant in spec["variants"]},
         **_over_clips([entry for variants in clips.values() for entry in variants.values()]),
         "thresholds": thresholds,
-        "metrics": {name: asdict(METRICS[name]) for name in spec["names"]},
+        "metrics": {name: METRICS[name].description() for name in spec["names"]},
         "diversity": {clip: files.read_json(folder / "diversity" / f"{clip}.json") for clip in spec["clips"]},
         "not_judged": _not_judged(spec["names"], thresholds, clips),
         "provenance": {
@@ -51,7 +50,7 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
             "configuration_digest": spec["configuration_digest"],
             "environment_digests": spec["environment_digests"],
         },
-        "run": {**run, "cost": cost(results)},
+        "run": run,
     }
 
 
@@ -59,14 +58,17 @@ def _summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, f
     entries = {}
     for name in scores["names"]:
         mean = scores["mean"][name]
-        frame = worst_frame(name, scores["frames"][name])
+        values = scores["frames"][name]
+        told = scores["details"].get(name, {}).get("worst_frame")
+        frame = worst_frame(name, values) if values and told is None else told
         entries[name] = {
             "mean": mean,
-            "worst": None if frame is None else scores["frames"][name][frame],
+            "worst": values[frame] if values and frame is not None else None,
             "worst_frame": frame,
             "verdict": judge(name, mean, thresholds.get(name, {})),
         }
-    return {"verdict": worst(entry["verdict"] for entry in entries.values()), "scores": entries}
+    verdict = worst(entry["verdict"] for entry in entries.values())
+    return {"verdict": verdict, **cause_of(entries, scores["details"]), "scores": entries}
 
 
 def _over_clips(entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _change(name: str, old: dict[str, Any] | None, new: dict[str, Any] | None, d
         return "undefined"
     if abs(difference) < LEAST_DIFFERENCE:
         return "same"
-    return "better" if (difference > 0) == (METRICS[name].better == "higher") else "worse"
+    return "better" if METRICS[name].sign * difference > 0 else "worse"
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
@@ -91,12 +91,14 @@ def write_comparison(
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(row["facility"], Counter())[row["change"]] += 1
-    commits = [summaries[0]["run"]["git_commit"] for summaries in (baseline, current)]
+    then, now = (
+        ", ".join(sorted({commit[:10] for summary in summaries for commit in summary["run"]["commits"]}))
+        for summaries in (baseline, current)
+    )
     context = {
         "title": f"{spec['title']}: compared",
-        "lead": f"This run against the results in {spec['baseline']}"
-        + (f" (made at {commits[0][:10]})." if commits[0] else "."),
-        "commit": commits[1],
+        "lead": f"This run against the results in {spec['baseline']} (made at commit {then}).",
+        "commit": now,
         "facilities": {
             facility: {change: count[change] for change in CHANGES if count[change]}
             for facility, count in counts.items()

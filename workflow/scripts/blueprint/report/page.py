@@ -13,10 +13,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from blueprint import files
-from blueprint.metrics.provenance import cost, stage_times
 from blueprint.metrics.verdicts import ORDER, judge
+from blueprint.report.figures import cost, stage_times
+from blueprint.report.scan import scans
 
-TEMPLATES = Path(__file__).parent / "templates"
+DATA_FILES = ("templates",)  # the page's digest counts them
+TEMPLATES = Path(__file__).parent / DATA_FILES[0]
 MOST_TO_LOOK_AT = 8
 
 
@@ -39,6 +41,7 @@ def write_report(target: Path, results: Path, benchmarks: Path, spec: dict[str, 
     context = {
         "title": spec["title"],
         "lead": _lead(summaries),
+        "scans": scans(results, spec["facilities"]),
         "summaries": summaries,
         "metrics": summaries[0]["metrics"],
         "thresholds": summaries[0]["thresholds"],
@@ -53,7 +56,7 @@ def write_report(target: Path, results: Path, benchmarks: Path, spec: dict[str, 
             for item in summary["not_judged"]
         ],
         "provenance": {summary["facility"]: _provenance(summary) for summary in summaries},
-        "commit": summaries[0]["run"]["git_commit"],
+        "commit": ", ".join(sorted({commit for summary in summaries for commit in summary["run"]["commits"]})),
         "shared": _inert(_shared(summaries)),
         "css": embedded("report.css"),
         "js": embedded("common.js", "report.js"),
@@ -240,17 +243,20 @@ def _with_shares(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _provenance(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Where a facility's results come from, as labels and values."""
     origin, run = summary["provenance"], summary["run"]
-    engines = {entry["engine"] for entry in origin["variants"].values()}
-    models = {_words(entry["model"]) for entry in origin["variants"].values() if "model" in entry}
+    made = [entry for entries in origin["variants"].values() for entry in entries]
+    engines = {entry["engine"] for entry in made}
+    models = {_words(entry["model"]) for entry in made if "model" in entry}
     found, scene = origin["preflight"]["found"], origin["preflight"]["scene"]
     lines = [
         ("Scene", f"{found['gaussians']:,} Gaussians, {found['format']}, SHA-256 {scene['sha256']}"),
         ("Engine", ", ".join(sorted(engines))),
         ("Model", "; ".join(sorted(models))),
+        ("Rasterizer", ", ".join(run["rasterizers"])),
         ("GPU", ", ".join(run["gpus"]) or "none"),
+        ("Time of rendering", duration(run["render_s"])),
         ("Time of enrichment", duration(run["enrich_s"])),
         ("Time of scoring", duration(run["metrics_s"])),
-        ("Workflow commit", run["git_commit"] or "not a git checkout"),
+        ("Workflow commit", ", ".join(run["commits"])),
         ("Configuration", f"SHA-256 {origin['configuration_digest']}"),
     ]
     lines += [(name, f"SHA-256 {digest}") for name, digest in origin["environment_digests"].items()]

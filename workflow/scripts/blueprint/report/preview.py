@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from blueprint import video
-from blueprint.errors import UserError
 from blueprint.metrics import geometry
 from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.verdicts import worst_frame
@@ -57,8 +56,11 @@ def make_preview(
     pictures: dict[tuple[str, int], dict[str, str]] = {}
     posters: list[str] = []
 
+    paths = [render, depth, *variants.values()]
+    views = video.in_step(*((path, video.read_video(path)) for path in paths))
+
     def mosaics() -> Iterator[np.ndarray]:
-        for index, frames in enumerate(_in_step([render, depth, *variants.values()])):
+        for index, frames in enumerate(views):
             for name, frame in zip(variants, frames[2:], strict=True):
                 if any(entry["variant"] == name and entry["frame"] == index for entry in wanted):
                     pictures[name, index] = _picture(frames[0], frame, tile)
@@ -99,13 +101,6 @@ def worst_frames(scores: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             for frame, worst in by_frame.items()
         ]
     return found
-
-
-def _in_step(paths: list[Path]) -> Iterator[tuple[np.ndarray, ...]]:
-    try:
-        yield from zip(*map(video.read_video, paths), strict=True)
-    except ValueError as error:  # zip: one is shorter
-        raise UserError(f"{', '.join(map(str, paths))}: differ in length. Delete them and run again.") from error
 
 
 def _tile(info: video.VideoInfo, width_px: int) -> tuple[int, int]:
