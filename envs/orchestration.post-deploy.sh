@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs once, inside the new environment: proves that everything imports.
+# Runs once, inside the new environment: installs what the lock names and proves that everything imports.
 set -euo pipefail
-environments="${BLUEPRINT_SCRIPTS:-workflow/scripts}/environments.py"
+scripts="${BLUEPRINT_SCRIPTS:-workflow/scripts}"
 
-python "$environments" verify orchestration
+python "$scripts/fill_environment.py" orchestration
+python "$scripts/environments.py" verify orchestration

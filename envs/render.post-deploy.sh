@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs once, inside the new environment: compiles gsplat for this machine's GPU and proves that everything imports.
+# Runs once, inside the new environment: installs what the lock names, compiles gsplat for
+# this machine's GPU and proves that everything imports.
 set -euo pipefail
-environments="${BLUEPRINT_SCRIPTS:-workflow/scripts}/environments.py"
+scripts="${BLUEPRINT_SCRIPTS:-workflow/scripts}"
 
-python "$environments" compile-gsplat
-python "$environments" verify render
+python "$scripts/fill_environment.py" render
+python "$scripts/environments.py" compile-gsplat
+python "$scripts/environments.py" verify render

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from blueprint.environments import inputs
-from blueprint.environments.needs import ENVIRONMENTS
+from blueprint.engines import ENGINES, ENVIRONMENTS
+from blueprint.environments.installed import normalised, read_pins
 from workflow_runs import REPOSITORY, SCRIPTS
 
-ENGINES = {
-    "render": "photometric",
-    "cosmos-transfer": "cosmos_transfer",
-    "cosmos-diffusers": "cosmos_diffusers",
-}
-"""The engine that is loaded by name in each environment of `rule enrich`."""
-OPTIONAL = {"cosmos_guardrail"}
-"""Guardrails of the engine diffusers: off by default, and they bring an OpenCV with windows over the one without."""
+OPTIONAL = {"cosmos_guardrail", "lerobot"}
+"""Guardrails of the engine diffusers: off by default, and they bring an OpenCV with windows over the one without.
+LeRobot's layout: its package wants an older torch, in a Python of its own (docs/export.md)."""
 
 
 def programs():
@@ -35,10 +30,9 @@ def programs():
                 if environment and "{" not in environment[1]:
                     found.add((environment[1], SCRIPTS / script))
                 elif script == "enrich.py":
-                    found |= {(name, SCRIPTS / script) for name in ENGINES}
-                    found |= {
-                        (name, SCRIPTS / "blueprint" / "enrich" / f"{engine}.py") for name, engine in ENGINES.items()
-                    }
+                    for engine in ENGINES.values():
+                        run = SCRIPTS.joinpath(*engine.module.split(".")).with_suffix(".py")
+                        found |= {(engine.environment, SCRIPTS / script), (engine.environment, run)}
     return sorted(found)
 
 
@@ -73,8 +67,9 @@ def source_of(parts: list[str]) -> Path | None:
 
 def provided(environment):
     """The distributions in an environment's closure, conda's part included."""
-    *conda, index = yaml.safe_load((REPOSITORY / "envs" / f"{environment}.yaml").read_text())["dependencies"]
-    return {line.split("=")[0] for line in [*conda, *index["pip"]]}
+    conda = yaml.safe_load((REPOSITORY / "envs" / f"{environment}.yaml").read_text())["dependencies"]
+    locked = (REPOSITORY / "envs" / f"{environment}.lock.txt").read_text()
+    return {line.partition("::")[2].split("=")[0] for line in conda} | set(read_pins(locked))
 
 
 DISTRIBUTIONS = packages_distributions()
@@ -82,11 +77,7 @@ DISTRIBUTIONS = packages_distributions()
 
 def lacking(names, environment):
     there = provided(environment)
-    return {
-        name
-        for name in names
-        if not {inputs.canonical(found).removesuffix("==") for found in DISTRIBUTIONS.get(name, [name])} & there
-    }
+    return {name for name in names if not {normalised(found) for found in DISTRIBUTIONS.get(name, [name])} & there}
 
 
 @pytest.mark.parametrize(
@@ -107,4 +98,4 @@ def test_what_is_verified_is_installed(environment):
 
 
 def test_a_module_that_is_not_there_is_noticed():
-    assert lacking({"numpy", "natsort", "yaml"}, "metrics") == {"natsort", "yaml"}
+    assert lacking({"numpy", "natsort", "snakemake"}, "metrics") == {"natsort", "snakemake"}

@@ -7,30 +7,27 @@ import os
 import re
 import subprocess
 import sys
-import venv
-from pathlib import Path
 
 import pytest
 
+from installers import INSTALLERS, NOTES, make_recorder
 from small_runs import small_config
-from torch_environments import site_packages
 from workflow_runs import (
     REPOSITORY,
     SCRIPTS,
     clean_environment,
     planned_jobs,
     snakemake,
-    snakemake_command,
     write_config,
 )
 
 RULE_FILES = sorted((REPOSITORY / "rules").glob("*.smk"))
-INSTALLERS = ("pip", "uv", "conda", "mamba", "micromamba", "ensurepip")
 COMMAND = re.compile(
     r"\b(pip3?|uv|conda|mamba|micromamba)\s+(install|sync|create|env|run|update|upgrade|add|remove|pip)\b"
 )
 # They install while an environment is made or when a person asks; `environments.py check`, which rules call, does not.
-MAKERS = {"lock.py", "supplements.py", "upstream.py"}
+MAKERS = {"fill.py", "lock.py", "supplements.py", "upstream.py"}
+ASKERS = {"installed.py"}  # asks uv to compare (`--check`), before every job
 
 
 def rules():
@@ -80,6 +77,7 @@ PROMPTED = [{"name": "evening", "prompt": "evening light"}]
         ({}, [], {"render", "metrics"}),
         ({"engine": "cosmos-transfer2.5", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-transfer"}),
         ({"engine": "diffusers", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-diffusers"}),
+        ({"engine": "cosmos3", "variants": PROMPTED}, [], {"render", "metrics", "cosmos3"}),
         ({}, ["results/preflight/dreamdojo.json"], {"dreamdojo"}),
     ],
 )
@@ -111,11 +109,12 @@ def test_no_rule_names_an_installer():
 
 
 def words_in_commands(node, in_command=False):
-    """The words in lists and among the arguments of calls, but for `which`, which only looks, and for keys."""
+    """The words in lists and among the arguments of calls, but for those that only look for a program, and for keys."""
     if isinstance(node, ast.Subscript):
         node = node.value
     if isinstance(node, ast.Call | ast.List):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "which":
+        called = getattr(node, "func", None)
+        if getattr(called, "attr", getattr(called, "id", "")) in ("which", "find_program", "_program"):
             return
         in_command = True
     if in_command and isinstance(node, ast.Constant):
@@ -126,7 +125,7 @@ def words_in_commands(node, in_command=False):
 
 def test_no_script_calls_an_installer():
     for path in sorted(SCRIPTS.rglob("*.py")):
-        if path.parent.name == "environments" and path.name in MAKERS:
+        if path.parent.name == "environments" and path.name in MAKERS | ASKERS:
             continue
         tree = ast.parse(path.read_text())
         assert [f"{path}:{line}" for line, word in words_in_commands(tree) if word in INSTALLERS] == []
@@ -134,6 +133,14 @@ def test_no_script_calls_an_installer():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 imported = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
                 assert not {name.split(".")[0] for name in imported} & set(INSTALLERS), f"{path}:{node.lineno}"
+
+
+def test_what_runs_before_a_job_only_asks():
+    tree = ast.parse((SCRIPTS / "blueprint" / "environments" / "installed.py").read_text())
+    lists = [node for node in ast.walk(tree) if isinstance(node, ast.List)]
+    words = [{part.value for part in node.elts if isinstance(part, ast.Constant)} for node in lists]
+    calls = [found for found in words if found & set(INSTALLERS)]
+    assert calls and all("--check" in found for found in calls)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +151,14 @@ def test_calls_of_installers_are_seen(code):
 
 
 def test_only_people_reach_the_makers():
-    """The modules that install are imported by environments.py alone, inside the commands of people."""
+    """The modules that install are imported by the programs of people and of environments in the making."""
     names = "|".join(name.removesuffix(".py") for name in MAKERS)
     importing = [
         path.relative_to(SCRIPTS).as_posix()
         for path in sorted(SCRIPTS.rglob("*.py"))
         if re.search(rf"environments(\.| import .*\b)({names})\b", path.read_text())
     ]
-    assert importing == ["environments.py"]
+    assert importing == ["blueprint/environments/upstream.py", "environments.py", "fill_environment.py"]
 
 
 def test_transformer_engine_is_imported_by_nothing_here():
@@ -159,48 +166,9 @@ def test_transformer_engine_is_imported_by_nothing_here():
         assert not re.search(r"^\s*(import|from) transformer_engine", path.read_text(), re.MULTILINE), path
 
 
-@pytest.fixture
-def recorder(tmp_path):
-    """A Python where every installer only leaves a note, and the file of the notes."""
-    return make_recorder(tmp_path)
-
-
-def make_recorder(folder):
-    """A Python with all packages of this one, and installers that write a line to a file instead."""
-    notes = folder / "notes"
-    venv.create(folder / "venv", with_pip=False)
-    site = site_packages(folder / "venv")
-    (site / "all.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")) + "\n")
-    for name in INSTALLERS:
-        script = folder / "venv" / "bin" / name
-        script.write_text(f'#!/bin/sh\necho "{name} $*" >> "{notes}"\n')
-        script.chmod(0o755)
-        (site / name).mkdir()
-        (site / name / "__init__.py").write_text(f"open({str(notes)!r}, 'a').write('import {name}\\n')\n")
-        (site / name / "__main__.py").write_text("")
-    return folder / "venv" / "bin" / "python", notes
-
-
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory):
-    """A whole run by a Python that records installers: its folder, its configuration, the file of the notes."""
-    folder = tmp_path_factory.mktemp("run")
-    python, notes = make_recorder(folder)
-    config = small_config()
-    config["clips"] = config["clips"][:1]
-    config["render"]["frames"] = 2
-    work = folder / "work"
-    work.mkdir()
-    command = [str(python), *snakemake_command(work, write_config(folder, config))[1:]]
-    finished = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
-    logs = "\n".join(log.read_text() for log in work.glob("logs/**/*.log"))
-    assert finished.returncode == 0, finished.stderr + logs
-    return work, config, notes
-
-
-def test_a_run_calls_no_installer(finished_run):
-    work, _, notes = finished_run
-    assert (work / "results" / "report.html").exists()
+def test_a_run_calls_no_installer(recorded_run):
+    assert (recorded_run / "run" / "results" / "report.html").exists()
+    notes = recorded_run / "recorder" / NOTES
     assert not notes.exists(), notes.read_text()
 
 
@@ -213,15 +181,15 @@ def test_a_run_calls_no_installer(finished_run):
         {"render": {"width": 192, "height": 176, "fps": 8, "frames": 3, "backend": "cpu"}},
     ],
 )
-def test_the_configuration_makes_no_environment_checked_again(finished_run, change):
-    work, config, _ = finished_run
-    planned = planned_jobs(snakemake(work, write_config(work, {**config, **change}), "-n"))
+def test_the_configuration_makes_no_environment_checked_again(finished_run, tmp_path, change):
+    config = write_config(tmp_path, small_config(**change))
+    planned = planned_jobs(snakemake(finished_run, config, "-n"))
     assert planned and "environment" not in planned
 
 
-def test_the_recorder_records(recorder):
-    python, notes = recorder
-    environment = {**os.environ, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+def test_the_recorder_records(tmp_path):
+    python = make_recorder(tmp_path)
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     for command in ("pip install a", "uv sync", "conda install b", "python -m pip list"):
         subprocess.run(command, shell=True, env=environment, check=True)
-    assert notes.read_text().splitlines() == ["pip install a", "uv sync", "conda install b", "import pip"]
+    assert (tmp_path / NOTES).read_text().splitlines() == ["pip install a", "uv sync", "conda install b", "import pip"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch_environments import (
     compile_extension,
     install_transformer_engine,
     make_environment,
+    make_wheel,
     site_packages,
 )
 from workflow_runs import SCRIPTS
@@ -110,6 +112,7 @@ def test_a_request_for_another_torch_is_refused_and_names_who_asks(python, folde
         (["piq>=0.8"], "is not exact"),
         (["piq==0.*"], "is not exact"),
         (["piq @ git+https://example.invalid/piq.git@main"], "is not exact"),
+        ([f"piq @ file:///tmp/piq-9-py3-none-any.whl#git+x@{'0' * 40}"], "is not exact"),
         (["not a requirement"], "is not a requirement"),
         (["numpy==2.0.0"], "would replace numpy"),
         (["piq==0.8.0"], "Name all of it: piq==0.8.0 pillow=="),
@@ -122,29 +125,25 @@ def test_what_the_helper_refuses(python, folder, requirements, message):
     assert packages(folder) == there
 
 
-def test_a_package_that_moves_torch_all_the_same_is_found_out(tmp_path, monkeypatch):
-    """A package without requirements, which writes over torch when it is installed: only comparing finds it."""
-    python = str(make_environment(tmp_path / "venv", *TORCH_AND_NEEDS))
-    for name in ("__init__.py", "version.py"):  # no hard links where something is going to write
-        linked = site_packages(tmp_path / "venv") / "torch" / name
-        content = linked.read_bytes()
-        linked.unlink()
-        linked.write_bytes(content)
-    project = tmp_path / "intruder"
-    (project / "torch").mkdir(parents=True)
-    (project / "torch" / "version.py").write_text("__version__ = '9.9.9'\ncuda = None\ngit_version = 'x'\n")
-    (project / "setup.py").write_text(
-        "from setuptools import setup\nsetup(name='intruder', version='1.0', packages=['torch'])\n"
-    )
-    (project / "torch" / "__init__.py").write_text("")
-    wheels = tmp_path / "wheels"
-    built = run(
-        sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(wheels), str(project)
-    )
-    assert built.returncode == 0, built.stderr
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    with pytest.raises(UserError, match=r"became torch 9\.9\.9"):
+@pytest.mark.parametrize("name", ["torch/version.py", "torch/lib/libc10.so"])
+def test_a_package_that_would_write_over_torch_is_refused_before_it_does(folder, python, tmp_path, monkeypatch, name):
+    """A wheel without requirements: neither pip's plan nor torch's version tells that it moves torch."""
+    make_wheel(tmp_path, "intruder", "1.0", {name: "not torch"})
+    there = packages(folder)
+    only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    monkeypatch.setattr(supplements, "isolation", lambda: only_here)
+    with pytest.raises(UserError, match=rf"intruder-1\.0\S+ would write over {name}, which belongs to torch"):
         supplements.add(python, ["intruder==1.0"])
+    assert packages(folder) == there
+
+
+def test_the_users_settings_do_not_turn_an_installation_into_a_rehearsal(tmp_path):
+    """`PIP_DRY_RUN=1` once made the helper report what it had not done."""
+    python = str(make_environment(tmp_path / "venv", *TORCH_AND_NEEDS))
+    command = [sys.executable, str(SCRIPTS / "environments.py"), "add", "--python", python, "natsort==8.4.0"]
+    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PIP_DRY_RUN": "1"})
+    assert finished.returncode == 0, finished.stderr
+    assert "natsort-8.4.0.dist-info" in packages(tmp_path / "venv")
 
 
 def test_an_environment_without_torch_is_refused(tmp_path):

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from blueprint import system
+from blueprint.environments.installed import lock_of, upstream_differences
 from blueprint.environments.upstream import Upstream, check_out, install
 from blueprint.errors import UserError
 from blueprint.files import file_digest
-from workflow_runs import REPOSITORY, SCRIPTS
+from torch_environments import make_wheel
+from workflow_runs import REPOSITORY, SCRIPTS, git
 
 PROJECT = """
 [build-system]
@@ -35,15 +38,17 @@ package = false
 """
 
 
+@pytest.fixture(scope="module")
+def envs(tmp_path_factory):
+    """Environment files with one for the stand-in, whose own packages are none, and the real ones that build."""
+    folder = tmp_path_factory.mktemp("envs")
+    (folder / "stand-in.lock.txt").write_text("")
+    shutil.copy(REPOSITORY / "envs" / "build.lock.txt", folder)
+    return folder
+
+
 def run(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, **options)
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-    finished = run("git", "-C", str(folder), *identity, *arguments)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +84,10 @@ def state(folder):
     return {path: file_digest(path) for path in files if path.suffix != ".pyc"}
 
 
-def test_installs_the_pinned_commit_from_its_lock(upstream, tmp_path, monkeypatch):
-    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path / "elsewhere"))
-    python = install(source(upstream), tmp_path, "stand-in")
+def test_installs_the_pinned_commit_from_its_lock(upstream, envs, tmp_path, monkeypatch):
+    for name in ("UV_PROJECT_ENVIRONMENT", "UV_PROJECT", "VIRTUAL_ENV"):  # of a person's own work
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    python = install(source(upstream), tmp_path, "stand-in", envs)
     root = tmp_path / "share" / "stand-in"
     assert python == root / ".venv" / "bin" / "python"
     assert (root / "stand_in.py").read_text() == "NUMBER = 1\n"
@@ -89,15 +95,15 @@ def test_installs_the_pinned_commit_from_its_lock(upstream, tmp_path, monkeypatc
     assert versions.stdout.strip() == "8.4.0", versions.stderr
 
 
-def test_done_again_it_changes_nothing(upstream, tmp_path):
-    install(source(upstream), tmp_path, "stand-in")
+def test_done_again_it_changes_nothing(upstream, envs, tmp_path):
+    install(source(upstream), tmp_path, "stand-in", envs)
     before = state(tmp_path)
-    install(source(upstream), tmp_path, "stand-in")
+    install(source(upstream), tmp_path, "stand-in", envs)
     assert state(tmp_path) == before
 
 
-def test_activation_sets_the_root(upstream, tmp_path):
-    install(source(upstream), tmp_path, "stand-in")
+def test_activation_sets_the_root(upstream, envs, tmp_path):
+    install(source(upstream), tmp_path, "stand-in", envs)
     hook = tmp_path / "etc" / "conda" / "activate.d" / "stand-in.sh"
     environment = {**os.environ, "CONDA_PREFIX": str(tmp_path)}
     shown = run("sh", "-c", f'. "{hook}"; printf %s "$STAND_IN_ROOT"', env=environment)
@@ -114,20 +120,20 @@ def test_activation_sets_the_root(upstream, tmp_path):
         ({"repository": "/nowhere"}, "cannot be fetched"),
     ],
 )
-def test_refuses_what_is_not_pinned(upstream, tmp_path, changes, message):
+def test_refuses_what_is_not_pinned(upstream, envs, tmp_path, changes, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        install(source(upstream, **changes), tmp_path, "stand-in")
+        install(source(upstream, **changes), tmp_path, "stand-in", envs)
     assert not (tmp_path / "etc").exists(), "an environment that failed is not announced"
 
 
-def test_a_package_that_is_not_the_locked_one_is_refused(upstream, tmp_path):
+def test_a_package_that_is_not_the_locked_one_is_refused(upstream, envs, tmp_path):
     fork = tmp_path / "fork"
     shutil.copytree(upstream, fork)
     lock = fork / "uv.lock"
     lock.write_text(re.sub(r"sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", lock.read_text()))
     git(fork, "commit", "--quiet", "--all", "--message", "tampered")
     with pytest.raises(UserError, match=r"(?i)hash mismatch"):
-        install(source(fork, commit=git(fork, "rev-parse", "main")), tmp_path, "stand-in")
+        install(source(fork, commit=git(fork, "rev-parse", "main")), tmp_path, "stand-in", envs)
 
 
 def test_local_changes_are_refused(upstream, tmp_path):
@@ -145,12 +151,107 @@ def test_another_pin_moves_the_tree(upstream, tmp_path):
     assert (tmp_path / "tree" / "stand_in.py").read_text() == "NUMBER = 2\n"
 
 
+# Before every job the installation is held against its lock, by uv itself.
+
+
+@pytest.fixture(scope="module")
+def recorded(upstream, envs, tmp_path_factory):
+    """An installation and what its environment's record says of it."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    python = install(source(upstream), prefix, "stand-in", envs)
+    return python, lock_of(prefix, envs, "python").upstream
+
+
+def test_what_uv_installed_passes(recorded):
+    assert upstream_differences(recorded[1]) == []
+
+
+def test_natsort_removed_or_moved_is_found(recorded):
+    """The fifth original failure, and the first in small."""
+    python, installation = recorded
+    pip = (sys.executable, "-m", "uv", "pip")
+    assert run(*pip, "uninstall", "--python", str(python), "natsort").returncode == 0
+    found = [difference.text for difference in upstream_differences(installation)]
+    assert found == [f"natsort: locked 8.4.0, not installed (in {installation.root}/.venv)"]
+    assert run(*pip, "install", "--python", str(python), "natsort==8.3.1").returncode == 0
+    found = [difference.text for difference in upstream_differences(installation)]
+    assert found == [f"natsort: locked 8.4.0, installed 8.3.1 (in {installation.root}/.venv)"]
+    assert run(*pip, "install", "--python", str(python), "natsort==8.4.0").returncode == 0
+    assert upstream_differences(installation) == []
+
+
+def test_a_package_from_a_repository_is_named_with_its_commit(monkeypatch, recorded):
+    """What uv says of one that is not there has another form."""
+    said = f"Would install 1 package\n + video-depth-anything @ git+https://example.invalid/vda.git@{'a' * 40}\n"
+    monkeypatch.setattr(system, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", said))
+    found = upstream_differences(recorded[1])[0].text
+    assert found.startswith(
+        f"video-depth-anything: locked git+https://example.invalid/vda.git@{'a' * 40}, not installed"
+    )
+
+
+# What the lock leaves open: with what source packages are built, and which OpenCV stays.
+
+BUILT = """
+[project]
+name = "cosmos-stand-in"
+version = "1.0"
+requires-python = ">=3.10"
+dependencies = ["torch==2.7.0", "sam2==1.1.0", "opencv-python==4.11.0.86", "opencv-python-headless==4.11.0.86"]
+
+[tool.uv]
+package = false
+find-links = ["{wheels}"]
+environments = ["sys_platform == 'linux'"]
+no-binary-package = ["sam2"]
+"""
+SAM2 = """
+import torch
+from setuptools import setup
+open("sam2/__init__.py", "w").write(f"BUILT_WITH = {torch.__version__!r}")
+setup(name="sam2", version="1.1.0", packages=["sam2"])
+"""
+
+
+@pytest.fixture(scope="module")
+def with_sources(tmp_path_factory):
+    """A repository that needs a source package which asks for `torch>=2.5.1` to be built, and both builds of OpenCV."""
+    folder, wheels = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheels")
+    for version in ("2.7.0", "2.14.1"):
+        make_wheel(wheels, "torch", version, {"torch/__init__.py": f"__version__ = {version!r}\n"})
+    for name, text in (("opencv-python", "raise ImportError('libGL.so.1')"), ("opencv-python-headless", "")):
+        make_wheel(wheels, name, "4.11.0.86", {"cv2/__init__.py": text})
+    package = tmp_path_factory.mktemp("package") / "sam2-1.1.0"
+    build = '[build-system]\nrequires = ["setuptools>=61.0", "torch>=2.5.1"]\nbuild-backend = "setuptools.build_meta"\n'
+    write(package, {"setup.py": SAM2, "sam2/__init__.py": "", "pyproject.toml": build})
+    write(package, {"PKG-INFO": "Metadata-Version: 2.2\nName: sam2\nVersion: 1.1.0\n"})
+    shutil.make_archive(str(wheels / "sam2-1.1.0"), "gztar", package.parent, package.name)
+    (folder / "pyproject.toml").write_text(BUILT.replace("{wheels}", str(wheels)))
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    assert run(sys.executable, "-m", "uv", "lock", "--python", sys.executable, cwd=folder).returncode == 0
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "stand-in")
+    return folder
+
+
+def test_source_packages_are_built_against_the_torch_that_is_there(with_sources, envs, tmp_path):
+    lock, commit = with_sources / "uv.lock", git(with_sources, "rev-parse", "main")
+    python = install(Upstream(str(with_sources), commit, file_digest(lock), sys.executable), tmp_path, "stand-in", envs)
+    shown = run(str(python), "-c", "import sam2, cv2; print(sam2.BUILT_WITH)")
+    assert shown.stdout.strip() == "2.7.0", shown.stderr
+    names = {path.name for path in python.parent.parent.glob("lib/*/site-packages/*.dist-info")}
+    assert "opencv_python_headless-4.11.0.86.dist-info" in names, "the build that needs no libGL"
+    assert not any(name.startswith("opencv_python-") for name in names)
+    assert upstream_differences(lock_of(tmp_path, envs, "python").upstream) == []
+
+
 # The post-deploy scripts themselves: only what they install, and where it comes from, is replaced.
 
 
-def run_post_deploy(name, folder, replacements):
+def run_post_deploy(name, folder, replacements, scripts=SCRIPTS):
     """Run `envs/<name>.post-deploy.sh` with regular expressions replaced, as Snakemake would: from a copy elsewhere."""
     script = (REPOSITORY / "envs" / f"{name}.post-deploy.sh").read_text()
+    replacements = {r'python "\$scripts/fill_environment\.py" \S+\n': "", **replacements}  # see test_fill.py
     for pattern, value in replacements.items():
         script, count = re.subn(pattern, value, script, flags=re.DOTALL)
         assert count == 1, pattern
@@ -158,7 +259,7 @@ def run_post_deploy(name, folder, replacements):
     environment = {
         **os.environ,
         "CONDA_PREFIX": str(folder / "prefix"),
-        "BLUEPRINT_SCRIPTS": str(SCRIPTS),
+        "BLUEPRINT_SCRIPTS": str(scripts),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     return run("bash", str(folder / "deployed.sh"), env=environment, cwd=folder)
@@ -187,7 +288,8 @@ def test_post_deploy_fails_on_an_import_that_fails(upstream, tmp_path):
 def test_post_deploy_succeeds_twice_when_all_imports(upstream, tmp_path):
     run_post_deploy("cosmos-transfer", tmp_path, pins(source(upstream)))
     site = next((tmp_path / "prefix").glob("share/cosmos-transfer/.venv/lib/*/site-packages"))
-    for module in ("sam2", "flash_attn", "natten", "transformer_engine/pytorch", "cosmos_transfer2/config", "torch"):
+    modules = ("sam2", "flash_attn", "natten/libnatten", "transformer_engine/pytorch", "cosmos_transfer2/inference")
+    for module in (*modules, "cv2", "torch"):
         target = site / module / "__init__.py"
         target.parent.mkdir(parents=True)
         target.write_text("")
@@ -216,11 +318,16 @@ version = "1.0"
 requires-python = ">=3.10"
 dependencies = ["torch==2.7.0", "setuptools==80.9.0"]
 
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
 [project.optional-dependencies]
 cu128 = []
 
-[tool.uv]
-package = false
+[tool.setuptools]
+packages = ["transformer_engine", "cosmos_predict2"]
+py-modules = ["flash_attn", "lightning", "cv2"]
 
 [tool.uv.sources]
 torch = {path = "torch-stand-in"}
@@ -241,9 +348,13 @@ def dreamdojo(tmp_path_factory):
             "torch-stand-in/torch/__init__.py": "",
             "torch-stand-in/torch/version.py": TORCH_VERSION,
             "transformer_engine/pytorch.py": "",
+            "cv2.py": "",
             "flash_attn.py": "",
             "lightning.py": "",
-            "cosmos_predict2/action_conditioned.py": "import natsort, pytorch3d\n\n\ndef inference(): ...\n",
+            "cosmos_predict2/action_conditioned.py": (
+                "import importlib.metadata\n\nimport pytorch3d\n\nimportlib.metadata.version('piq')\n\n\n"
+                "def inference(): ...\n"
+            ),
         },
     )
     locked = run(sys.executable, "-m", "uv", "lock", "--python", sys.executable, cwd=folder)
@@ -262,27 +373,28 @@ def write(folder, files):
         (folder / name).write_text(text)
 
 
-def dreamdojo_pins(folder, pytorch3d, supplements):
+def dreamdojo_pins(folder, pytorch3d):
     pinned = Upstream(str(folder), git(folder, "rev-parse", "main"), file_digest(folder / "uv.lock"), sys.executable)
     return {
         **pins(pinned),
-        r"piq==.*yarl==\S+": supplements,
         r"git\+https://\S+@\w{40}": f"git+file://localhost{pytorch3d}@{git(pytorch3d, 'rev-parse', 'main')}",
     }
 
 
 def test_post_deploy_of_dreamdojo_adds_what_its_code_imports(dreamdojo, tmp_path):
-    """Supplements come without their dependencies, pytorch3d is built against the torch that is there; twice."""
-    for _ in range(2):
-        finished = run_post_deploy("dreamdojo", tmp_path, dreamdojo_pins(*dreamdojo, "natsort==8.4.0"))
-        assert finished.returncode == 0, finished.stderr
-        assert "added natsort==8.4.0; torch is what it was" in finished.stderr
-        assert "dreamdojo: all modules import" in finished.stderr
-
-
-def test_post_deploy_of_dreamdojo_fails_on_a_supplement_that_wants_another_torch(dreamdojo, tmp_path):
-    finished = run_post_deploy("dreamdojo", tmp_path, dreamdojo_pins(*dreamdojo, "torchvision==0.28.0"))
-    assert finished.returncode == 1
-    assert "torchvision 0.28.0 depends on torch==2.13.0" in finished.stderr
-    assert "dreamdojo: all modules import" not in finished.stderr
-    assert "Traceback" not in finished.stderr
+    """Supplements come from their own hashed lock, pytorch3d is built against the torch that is there."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(SCRIPTS, checkout / "workflow" / "scripts")
+    shutil.copytree(REPOSITORY / "envs", checkout / "envs")
+    supplements = checkout / "envs" / "dreamdojo.supplements.lock.txt"  # but for piq, of another Python than this one
+    supplements.write_text(re.search(r"^piq==.*\n", supplements.read_text(), re.MULTILINE)[0])
+    finished = run_post_deploy("dreamdojo", tmp_path, dreamdojo_pins(*dreamdojo), checkout / "workflow" / "scripts")
+    assert finished.returncode == 0, finished.stderr
+    assert "torch is what it was" in finished.stderr
+    assert "dreamdojo: all modules import" in finished.stderr
+    installation = lock_of(tmp_path / "prefix", checkout / "envs", "python").upstream
+    assert installation.supplements["piq"] == "0.8.0"
+    assert upstream_differences(installation) == []
+    python = f"{installation.root}/.venv/bin/python"
+    assert run(sys.executable, "-m", "uv", "pip", "uninstall", "--python", python, "piq").returncode == 0
+    assert [one.text for one in upstream_differences(installation)] == ["piq: locked 0.8.0, not installed"]

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from blueprint.environments.needs import ENVIRONMENTS, Needs, check_spec, verify_environment
+from blueprint.engines import ENVIRONMENTS
+from blueprint.environments.needs import Needs, check_spec, verify_environment
 from blueprint.environments.verify import (
     TorchBuild,
     driver_problem,
@@ -153,41 +154,79 @@ def test_the_upstream_interpreter_is_asked(folder, monkeypatch):
     root = folder.parent / "root"
     root.mkdir()
     (root / ".venv").symlink_to(folder)
-    (root / "beside.py").write_text("")
-    upstream = ENVIRONMENTS["cosmos-transfer"].upstream
-    monkeypatch.setitem(ENVIRONMENTS, "cosmos-transfer", Needs((), upstream))
+    needs = Needs((), ENVIRONMENTS["cosmos-transfer"].upstream)
     monkeypatch.delenv("COSMOS_TRANSFER_ROOT", raising=False)
     with pytest.raises(UserError, match=r"COSMOS_TRANSFER_ROOT is not set.*--sdm conda"):
-        verify_environment("cosmos-transfer")
+        verify_environment("cosmos-transfer", needs)
     for given, variable in ((str(root), ""), ("", str(root))):
         monkeypatch.setenv("COSMOS_TRANSFER_ROOT", variable)
         with pytest.raises(UserError, match=f"natsort is not installed in {re.escape(str(root))}/.venv/bin/python"):
-            verify_environment("cosmos-transfer", given)
+            verify_environment("cosmos-transfer", needs, given)
+
+
+def test_modules_are_imported_as_the_stages_program_would(folder, tmp_path):
+    """From the repository's folder, with `examples/` first on the path and nothing of the user's own."""
+    root = tmp_path / "root"
+    (root / "examples").mkdir(parents=True)
+    (root / "examples" / "beside.py").write_text(f"import os\nassert os.getcwd() == {str(root)!r}, os.getcwd()\n")
+    (root / "hidden.py").write_text("")
+    python = str(folder / "bin" / "python")
+    verify(python, ["beside"], root=root)
+    with pytest.raises(UserError, match="hidden is not installed"):
+        verify(python, ["hidden"], root=root)
+
+
+def test_an_extension_that_its_package_hides_is_loaded_for_real(folder):
+    """natten catches the failure of its own library: `import natten` proves nothing."""
+    package = site_packages(folder) / "natten"
+    package.mkdir()
+    (package / "__init__.py").write_text("try:\n    from natten import libnatten\nexcept ImportError:\n    pass\n")
+    (package / "libnatten.py").write_text("raise ImportError('/x/libnatten.so: undefined symbol: _ZN3c10')\n")
+    verify(str(folder / "bin" / "python"), ["natten"])
+    assert "undefined symbol _ZN3c10" in failure(folder, "natten.libnatten")
+    modules = {name for needs in ENVIRONMENTS.values() if needs.upstream for name in needs.upstream.modules}
+    assert {"natten.libnatten", "cv2", "flash_attn", "transformer_engine.pytorch"} <= modules
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_gsplat_must_load_where_there_is_a_gpu(tmp_path, monkeypatch, gpu):
+    """Else a paid GPU would stand idle while the CPU renders, with a line in a log."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\nprintf '580.65.06\\n'\n" if gpu else "#!/bin/sh\nexit 1\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    needs = Needs(("json",), gpu_modules=ENVIRONMENTS["render"].gpu_modules)
+    if gpu:
+        with pytest.raises(UserError, match=r"gsplat is not installed|gsplat does not import"):
+            verify_environment("render", needs)
+    else:
+        verify_environment("render", needs)
 
 
 def test_the_marker_says_nothing_of_the_machine(tmp_path):
-    spec = check_spec("metrics", SCRIPTS.parents[1] / "envs")
+    spec = check_spec("metrics", ENVIRONMENTS["metrics"], SCRIPTS.parents[1] / "envs")
     marker = tmp_path / "metrics.json"
     command = [sys.executable, str(SCRIPTS / "environments.py"), "check", "--spec", json.dumps(spec)]
     finished = subprocess.run([*command, "--output", str(marker)], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     assert json.loads(marker.read_text()) == spec
     assert set(spec) == {"environment", "modules", "lock"}
-    assert set(spec["lock"]) == {"metrics.yaml", "metrics.post-deploy.sh"}
+    assert set(spec["lock"]) == {"metrics.yaml", "metrics.post-deploy.sh", "metrics.lock.txt"}
 
 
 def test_a_changed_lock_is_checked_again(tmp_path):
     envs = shutil.copytree(SCRIPTS.parents[1] / "envs", tmp_path / "envs")
-    before = check_spec("metrics", envs)
+    before = check_spec("metrics", ENVIRONMENTS["metrics"], envs)
     (envs / "render.yaml").write_text("changed")
-    assert check_spec("metrics", envs) == before
+    assert check_spec("metrics", ENVIRONMENTS["metrics"], envs) == before
     (envs / "metrics.post-deploy.sh").write_text("changed")
-    assert check_spec("metrics", envs) != before
+    assert check_spec("metrics", ENVIRONMENTS["metrics"], envs) != before
 
 
 def test_no_marker_when_something_does_not_import(tmp_path):
     marker = tmp_path / "cosmos-transfer.json"
-    spec = json.dumps(check_spec("cosmos-transfer", SCRIPTS.parents[1] / "envs"))
+    spec = json.dumps(check_spec("cosmos-transfer", ENVIRONMENTS["cosmos-transfer"], SCRIPTS.parents[1] / "envs"))
     command = [sys.executable, str(SCRIPTS / "environments.py"), "check", "--spec", spec, "--output", str(marker)]
     finished = subprocess.run([*command, "--root", str(tmp_path)], capture_output=True, text=True)
     assert finished.returncode == 1

@@ -9,28 +9,25 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from blueprint.environments.probe import SIDECAR
 from blueprint.errors import UserError
+from blueprint.system import ask_nvidia_smi
 
 
 def architectures_here() -> str:
     """Compute capabilities of this machine's GPUs in torch's form (``8.9;9.0``); empty when there is none."""
-    if not shutil.which("nvidia-smi"):
-        return ""
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    return ";".join(sorted(set(finished.stdout.split()))) if finished.returncode == 0 else ""
+    return ";".join(sorted({capability for (capability,) in ask_nvidia_smi("compute_cap")}))
 
 
-def build(architectures: str) -> Path:
+def build(architectures: str, system_compiler: bool = False) -> Path:
     """Compile `gsplat/csrc.so` and put it into the installed package, unless it is there.
 
     Args:
         architectures: CUDA compute capabilities in torch's form, such as ``8.9;9.0``.
+        system_compiler: take the nvcc on PATH, instead of the one that the environment's lock names.
 
     Returns:
         The compiled extension.
@@ -42,9 +39,7 @@ def build(architectures: str) -> Path:
     target = package / "csrc.so"
     if target.exists():
         return target
-    toolkit = package_folder("nvidia") / "cu13"
-    if not (toolkit / "bin" / "nvcc").exists():
-        raise UserError(f"{toolkit}: there is no nvcc. Make this environment anew from envs/render.yaml.")
+    toolkit = _toolkit(system_compiler)
     os.environ |= {"CUDA_HOME": str(toolkit), "TORCH_CUDA_ARCH_LIST": architectures}
     import torch
     from torch.utils.cpp_extension import load  # reads CUDA_HOME when it is imported
@@ -52,8 +47,8 @@ def build(architectures: str) -> Path:
     cuda = package / "cuda"
     sources = [*sorted(cuda.glob("csrc/*.cu")), *sorted(cuda.glob("csrc/*.cpp")), cuda / "ext.cpp"]
     with tempfile.TemporaryDirectory() as folder:
-        # The wheel has libcudart.so.13 but not the name that the linker looks for.
-        (Path(folder) / "libcudart.so").symlink_to(toolkit / "lib" / "libcudart.so.13")
+        if not system_compiler:  # the wheel has libcudart.so.13 but not the name that the linker looks for
+            (Path(folder) / "libcudart.so").symlink_to(toolkit / "lib" / "libcudart.so.13")
         load(
             name="csrc",
             sources=[str(path) for path in sources],
@@ -67,6 +62,19 @@ def build(architectures: str) -> Path:
     target.with_name(target.name + SIDECAR).write_text(torch.__version__, encoding="utf-8")
     target.with_suffix(".part").replace(target)
     return target
+
+
+def _toolkit(system_compiler: bool) -> Path:
+    """The folder of the CUDA toolkit to compile with."""
+    if system_compiler:
+        nvcc = shutil.which("nvcc")
+        if not nvcc:
+            raise UserError("There is no nvcc on PATH to compile gsplat with.")
+        return Path(nvcc).resolve().parents[1]
+    toolkit = package_folder("nvidia") / "cu13"
+    if not (toolkit / "bin" / "nvcc").exists():
+        raise UserError(f"{toolkit}: there is no nvcc. Make this environment anew from envs/render.yaml.")
+    return toolkit
 
 
 def package_folder(name: str) -> Path:

@@ -1,4 +1,7 @@
-"""Which modules must import in the environment of each stage before anything is computed there."""
+"""Which modules must import in the environment of each stage before anything is computed there.
+
+The environments of engines are described by the engines; `blueprint.engines.ENVIRONMENTS` has them all.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blueprint.environments.verify import verify
+from blueprint.environments.verify import installed_driver, verify
 from blueprint.errors import UserError
 from blueprint.files import file_digest
 
@@ -30,37 +33,22 @@ class Needs:
 
     modules: tuple[str, ...]
     upstream: Upstream | None = None
+    disk_gb: float = 9.0
+    """Estimated size of the environment, torch with its CUDA in it."""
+    gpu_modules: tuple[str, ...] = ()
+    """What must import besides where there is an NVIDIA GPU: a paid one is not to be replaced by the CPU unsaid."""
 
 
-ENVIRONMENTS = {
+STAGES = {
     "orchestration": Needs(("snakemake", "jsonschema", "rich", "jinja2", "huggingface_hub", "vastai", "psutil")),
-    "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2")),
+    "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2"), gpu_modules=("gsplat.csrc",)),
     "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "plotly", "jinja2")),
-    "cosmos-diffusers": Needs(
-        ("torch", "torchvision", "transformers", "accelerate", "av", "cv2", "diffusers.Cosmos2_5_TransferPipeline")
-    ),
-    "cosmos-transfer": Needs(
-        ("numpy", "av", "huggingface_hub"),
-        Upstream(
-            "COSMOS_TRANSFER_ROOT",
-            (
-                "torch",
-                "natsort",
-                "sam2",
-                "transformer_engine.pytorch",
-                "flash_attn",
-                "natten",
-                "cosmos_transfer2.config",
-            ),
-            "570.124.06",
-        ),
-    ),
     "dreamdojo": Needs(
         ("numpy", "av"),
         Upstream(
             "DREAMDOJO_ROOT",
             (
-                *("torch", "transformer_engine.pytorch", "flash_attn", "lightning"),
+                *("torch", "transformer_engine.pytorch", "flash_attn", "lightning", "cv2"),
                 "cosmos_predict2.action_conditioned.inference",
             ),
             "570.124.06",
@@ -69,18 +57,18 @@ ENVIRONMENTS = {
 }
 
 
-def verify_environment(name: str, root: str = "") -> None:
+def verify_environment(name: str, needs: Needs, root: str = "") -> None:
     """Import all that a stage needs with this Python, and with the upstream one where there is one.
 
     Args:
         name: such as ``render``.
+        needs: what it imports.
         root: folder of the upstream installation, when it is not the one that its environment variable names.
 
     Raises:
         UserError: what does not import and why, a driver that is too old, or an upstream that is not there.
     """
-    needs = ENVIRONMENTS[name]
-    verify(sys.executable, needs.modules)
+    verify(sys.executable, [*needs.modules, *(needs.gpu_modules if installed_driver() else ())])
     if upstream := needs.upstream:
         root = root or os.environ.get(upstream.root, "")
         if not root:
@@ -88,18 +76,18 @@ def verify_environment(name: str, root: str = "") -> None:
                 f"{upstream.root} is not set: {name} needs the environment that conda makes of envs/{name}.yaml. "
                 "Run with `--sdm conda`, or set it to an installation of your own (docs/environments.md)."
             )
-        verify(f"{root}/.venv/bin/python", upstream.modules, upstream.minimum_driver, root)
+        verify(f"{root}/.venv/bin/python", upstream.modules, upstream.minimum_driver, Path(root))
 
 
-def check_spec(name: str, folder: Path) -> dict[str, Any]:
+def check_spec(name: str, needs: Needs, folder: Path) -> dict[str, Any]:
     """All that the check of an environment depends on: its lock and the modules. Nothing about machine or run.
 
     Args:
         name: such as ``render``.
+        needs: what it imports.
         folder: where the environment files are.
     """
-    needs = ENVIRONMENTS[name]
-    locks = (folder / f"{name}.yaml", folder / f"{name}.post-deploy.sh")
+    locks = (folder / f"{name}.yaml", folder / f"{name}.lock.txt", folder / f"{name}.post-deploy.sh")
     return {
         "environment": name,
         "modules": [*needs.modules, *(needs.upstream.modules if needs.upstream else ())],

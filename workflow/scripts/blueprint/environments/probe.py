@@ -26,16 +26,18 @@ SIDECAR = ".torch"
 def main() -> None:
     """Describe torch, then import each module named on the command line (``package.module`` or ``package.attribute``).
 
+    The first argument is the folder of the stage's own program, which Python searches first; empty: none.
     One JSON line announces a module and one gives the result, so that the reader knows where a crash happened.
     """
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what imports print goes to standard error
-    del sys.path[0]  # this folder: its modules must not hide installed ones
+    folder, modules = sys.argv[1], sys.argv[2:]
+    sys.path[:1] = [folder] if folder else []  # instead of this folder, whose modules must not hide installed ones
     build = torch_build()
     report(channel, torch=build)
-    if build and not build["cuda"] and {"torchvision", "piq"} & set(sys.argv):
+    if build and not build["cuda"] and {"torchvision", "piq"} & set(modules):
         runpy.run_path(str(TORCHVISION_OPS))["make_importable"]()
-    for name in sys.argv[1:]:
+    for name in modules:
         report(channel, module=name)
         try:
             load(name)

@@ -11,16 +11,29 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from blueprint import system
+from blueprint.environments.isolation import isolation
 from blueprint.environments.verify import TorchBuild, torch_build
 from blueprint.errors import UserError
 
-GIT_PIN = re.compile(r"git\+.+@[0-9a-f]{40}$")
+GIT_PIN = re.compile(r"git\+(https|ssh|file)://[^\s#]+@[0-9a-f]{40}")
+
+LIST_FILES = """
+import csv, importlib.metadata, json
+owners = {}
+for distribution in importlib.metadata.distributions():
+    rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    owners.update(dict.fromkeys((row[0] for row in rows), distribution.metadata["Name"]))
+print(json.dumps(owners))
+"""
+"""Prints which distribution each installed file belongs to, in the Python in question, which has nothing of ours."""
 
 
 def add(python: str, requirements: Sequence[str], *, build_isolation: bool = True) -> None:
@@ -43,15 +56,42 @@ def add(python: str, requirements: Sequence[str], *, build_isolation: bool = Tru
             f"{', '.join(requirements)} also needs {', '.join(missing)}. Nothing was installed. "
             f"Name all of it: {' '.join([*requirements, *missing])}"
         )
-    finished = _pip(python, "install", "--no-deps", *isolation, *requirements)
-    if finished.returncode:
-        raise UserError(f"pip could not install {', '.join(requirements)}:\n{finished.stderr.strip()}")
-    after = torch_build(python)
+    with tempfile.TemporaryDirectory() as folder:
+        _pip_or_refuse(python, "wheel", "--no-deps", "--wheel-dir", folder, *isolation, *requirements)
+        wheels = sorted(Path(folder).glob("*.whl"))
+        _refuse_foreign_files(python, wheels)
+        _pip_or_refuse(python, "install", "--no-deps", "--no-index", *map(str, wheels))
+    after, installed = torch_build(python), _installed(python)
     if after != before:
         raise UserError(
             f"{python}: {before} became {after or 'no torch'} while {', '.join(requirements)} was installed. "
             "This environment must not be used: delete it and make it anew."
         )
+    if absent := [pin.name for pin in pins.values() if canonicalize_name(pin.name) not in installed]:
+        raise UserError(f"{python}: pip reported success, but {', '.join(absent)} is not installed.")
+
+
+def _refuse_foreign_files(python: str, wheels: Sequence[Path]) -> None:
+    """Before anything is installed: does a wheel bring a file that another distribution has installed already?
+
+    Raises:
+        UserError: it does; the message names wheel, file and owner.
+    """
+    found = _run([python, "-c", LIST_FILES])
+    if found.returncode:
+        raise UserError(f"{python}: the list of its files cannot be read:\n{found.stderr.strip()}")
+    owners = json.loads(found.stdout)
+    for wheel in wheels:
+        own = canonicalize_name(wheel.name.partition("-")[0])
+        with zipfile.ZipFile(wheel) as archive:
+            # Files for the root of site-packages may also lie in folders `<name>.data/purelib` and `platlib`.
+            names = [re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", name) for name in archive.namelist()]
+        for name in names:
+            if canonicalize_name(owners.get(name, own)) != own:
+                raise UserError(
+                    f"{wheel.name} would write over {name}, which belongs to {owners[name]} in {python}. "
+                    "Nothing was installed."
+                )
 
 
 def _exact(text: str) -> Requirement:
@@ -60,7 +100,7 @@ def _exact(text: str) -> Requirement:
     except InvalidRequirement as error:
         raise UserError(f"{text!r} is not a requirement ({error}). Write name==version.") from error
     exact = [part.operator for part in requirement.specifier] == ["=="] and "*" not in str(requirement.specifier)
-    if not exact and not GIT_PIN.search(requirement.url or ""):
+    if not exact and not GIT_PIN.fullmatch(requirement.url or ""):
         raise UserError(f"{text!r} is not exact. Write name==version, or name @ git+https://...@<full commit>.")
     return requirement
 
@@ -119,6 +159,16 @@ def _installed(python: str) -> dict[str, str]:
     return {canonicalize_name(entry["name"]): entry["version"] for entry in entries}
 
 
+def _pip_or_refuse(python: str, *arguments: str) -> None:
+    finished = _pip(python, *arguments)
+    if finished.returncode:
+        raise UserError(f"pip {arguments[0]} failed for {python}:\n{finished.stderr.strip()}")
+
+
 def _pip(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return _run([sys.executable, "-m", "pip", "--python", python, "--no-input", *arguments])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**isolation(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return system.run(command, environment=environment, deadline_s=2 * 3600)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint import system
+from blueprint.environments.isolation import isolation
 from blueprint.environments.probe import UNDEFINED_SYMBOL
 from blueprint.errors import UserError
 
 PROBE = Path(__file__).with_name("probe.py")
+IMPORTS_S = 900.0
+"""torch and its like take minutes to import from a cold network disk."""
 TORCH_IN_VERSION = re.compile(r"torch(\d)\.?(\d+)")
 TORCH_REQUIREMENT = re.compile(r"torch\s*(?P<specifier>[=~!<>][^;]*)?\s*(;|$)")
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
@@ -44,7 +45,7 @@ def torch_build(python: str) -> TorchBuild | None:
 
 
 def verify(
-    python: str, modules: Sequence[str], minimum_driver: str | None = None, path: str | None = None
+    python: str, modules: Sequence[str], minimum_driver: str | None = None, root: Path | None = None
 ) -> TorchBuild | None:
     """Import modules in another interpreter, and hold torch's CUDA against the driver.
 
@@ -53,7 +54,7 @@ def verify(
         modules: ``package.module`` or ``package.attribute``.
         minimum_driver: the oldest NVIDIA driver that the environment's software takes, when it asks for more than
             its CUDA version does.
-        path: a folder whose modules are to be found too.
+        root: an upstream repository: modules are imported as its programs in `examples/` would, from that folder.
 
     Returns:
         The torch that was found.
@@ -61,7 +62,7 @@ def verify(
     Raises:
         UserError: all that does not work, with reasons and remedy.
     """
-    torch, results = _examine(python, modules, path)
+    torch, results = _examine(python, modules, root)
     problems = [explain(result, torch, python) for result in results if result["error"]]
     if problem := driver_problem(installed_driver(), torch, minimum_driver):
         problems.append(problem)
@@ -71,14 +72,13 @@ def verify(
 
 
 def _examine(
-    python: str, modules: Sequence[str], path: str | None = None
+    python: str, modules: Sequence[str], root: Path | None = None
 ) -> tuple[TorchBuild | None, list[dict[str, Any]]]:
-    command = [python, str(PROBE), *modules]
-    environment = {**os.environ, **({"PYTHONPATH": path} if path else {})}
+    command = [python, str(PROBE), str(root / "examples") if root else "", *modules]
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except OSError as error:
-        raise UserError(f"{python}: cannot be run ({error.strerror}). Make the environment anew.") from error
+        finished = system.run(command, folder=root, environment=isolation(), deadline_s=IMPORTS_S)
+    except UserError as error:
+        raise UserError(f"{error}. Make the environment again (docs/environments.md).") from error
     lines = [json.loads(line) for line in finished.stdout.splitlines()]
     if not lines:
         raise UserError(f"{python}: it does not run:\n{finished.stderr.strip()}")
@@ -132,25 +132,19 @@ def built_for(owner: dict[str, Any]) -> str | None:
 
 def installed_driver() -> str | None:
     """The NVIDIA driver's version, or None on a machine without one."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    return finished.stdout.split()[0] if finished.returncode == 0 and finished.stdout.split() else None
+    return next((driver for (driver,) in system.ask_nvidia_smi("driver_version")), None)
 
 
 def driver_problem(driver: str | None, torch: TorchBuild | None, minimum_driver: str | None = None) -> str | None:
     """Why a driver is too old for a torch (and for ``minimum_driver``), or None; without a driver nothing is asked."""
     if not driver or not torch or not torch.cuda:
         return None
-    oldest = max(minimum_driver or "0", OLDEST_DRIVER.get(int(torch.cuda.split(".")[0]), "0"), key=_numbers)
-    if _numbers(driver) >= _numbers(oldest):
+    oldest = max(
+        minimum_driver or "0", OLDEST_DRIVER.get(int(torch.cuda.split(".")[0]), "0"), key=system.version_numbers
+    )
+    if system.version_numbers(driver) >= system.version_numbers(oldest):
         return None
     return (
         f"The NVIDIA driver {driver} is too old for {torch}: at least {oldest} is needed. Drivers belong to the host: "
         "update it, or rent a machine with a newer one (docs/environments.md)."
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
