@@ -28,8 +28,10 @@ from rich.table import Table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
 
+from blueprint.cloud.bucket import PARALLEL, Bucket, rclone_binary  # noqa: E402
+from blueprint.cloud.restore import restore  # noqa: E402
 from blueprint.cloud.settings import CloudSettings  # noqa: E402
-from blueprint.cloud.sync import PARALLEL, Bucket, Sync, rclone_binary, restore  # noqa: E402
+from blueprint.cloud.sync import Sync  # noqa: E402
 
 SMALL_BYTES = 2000
 

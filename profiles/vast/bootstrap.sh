@@ -7,17 +7,18 @@ set -uo pipefail
 home=${BLUEPRINT_HOME:-/workspace}
 api=${VAST_URL:-https://console.vast.ai}/api/v0/instances/${VAST_INSTANCE_ID:-${CONTAINER_ID:-}}/
 mkdir -p "$home"
-exec > >(tee -a "$home/bootstrap.log") 2>&1
+exec > >(tee -p -a "$home/bootstrap.log") 2>&1
 
 need() {
-    command -v git curl >/dev/null && return
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq git curl ca-certificates
+    command -v git >/dev/null && command -v curl >/dev/null && command -v python3 >/dev/null && return
+    export DEBIAN_FRONTEND=noninteractive
+    timeout -k 9 600 apt-get update -qq && timeout -k 9 900 apt-get install -y -qq git curl ca-certificates python3
 }
 
 # The token is read from the environment by git's helper, so that it is on no command line and in no file.
 get() {
     local helper='!f() { echo username=x-access-token; echo "password=$GIT_TOKEN"; }; f'
-    local git=(git -c credential.helper=)
+    local git=(timeout -k 9 "${FETCH_LIMIT_S:-900}" git -c credential.helper=)
     [ -z "${GIT_TOKEN:-}" ] || git+=(-c "credential.helper=$helper")
     [ -d "$home/blueprint/.git" ] || { "${git[@]}" init -q "$home/blueprint" || return; }
     cd "$home/blueprint" || return
@@ -50,4 +51,4 @@ stop() {
     exit 1
 }
 
-again need && again get && bash profiles/vast/onstart.sh || stop
+again need && again get && env -u GIT_TOKEN bash profiles/vast/onstart.sh || stop

@@ -8,7 +8,9 @@
 #   BLUEPRINT_CONFIGFILE  configuration of the run (default: the embedded demo)
 #   BLUEPRINT_SETTINGS    cloud settings (default: profiles/vast/cloud.yaml); its folder is the profile
 #   BLUEPRINT_HOME        where conda and the environment of Snakemake go (default: /workspace)
+#   BLUEPRINT_LAUNCH      the launch record, which the sentry goes by
 #   MINIFORGE_URL         mirror to fetch the installer from
+#   FINISH_LIMIT_S        seconds that the final copy and the end of the machine may take
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -26,8 +28,23 @@ log=logs/cloud/onstart-$(date -u +%Y%m%dT%H%M%SZ).log
 mkdir -p logs/cloud .snakemake "$home"
 exec 9>.snakemake/onstart.lock
 flock --nonblock 9 || { echo "Another onstart.sh is at work in $PWD."; exit 0; }
-exec > >(exec 9>&-; exec tee -a "$log") 2>&1
+exec > >(exec 9>&-; exec tee -p -a "$log") 2>&1
 step() { echo "[$(date -u +%H:%M:%S)] $*"; }
+
+# This shell keeps the secrets to itself: installers get none, and whoever needs some is started through these.
+keys=(B2_APPLICATION_KEY_ID B2_APPLICATION_KEY VAST_API_KEY CONTAINER_API_KEY NOTIFY_URLS)
+export -n "${keys[@]}" HF_TOKEN GIT_TOKEN
+unset GIT_TOKEN
+with_keys() { ( export "${keys[@]}"; exec "$@" 9>&- ); }
+with_token_too() { ( export HF_TOKEN; with_keys "$@" ); }
+
+# Before anything is downloaded: an account of what this machine costs, and somebody who ends it when nobody else does.
+if [ -n "${BLUEPRINT_LAUNCH:-}" ] && command -v python3 >/dev/null; then
+    ( export "${keys[@]}"; exec setsid -f python3 workflow/scripts/sentry.py --watch $$ --python "$environment/bin/python" \
+        9>&- </dev/null >>logs/cloud/sentry.log 2>&1 )
+else
+    step "no launch record or no python3: there is no sentry, only the guard will look after this machine"
+fi
 
 # Everything that was started and is not finished ends here: final sync, verification, shutdown, in the same code that
 # the guard uses. Where a handler or the guard has done it already, doing it again changes nothing.
@@ -35,13 +52,18 @@ finish() {
     local status=$?
     trap - EXIT TERM INT HUP
     step "run ended with status $status; final sync and shutdown"
+    [ -z "${looking:-}" ] || kill "$looking" 2>/dev/null || true
     if [ ! -x "$environment/bin/python" ]; then
         step "there is no environment to do it with"
         exit 1
     fi
     sleep "${LOG_SETTLE_S:-3}"  # the sync leaves logs alone that were written just now
-    "$environment/bin/python" workflow/scripts/cloud.py finish --settings "$settings" 9>&- || exit 1
-    exit 0
+    local ended=0
+    with_keys timeout --kill-after=10 "${FINISH_LIMIT_S:-7200}" \
+        "$environment/bin/python" workflow/scripts/cloud.py finish --settings "$settings" --status "$status" || ended=$?
+    # 3: the machine has ended, though work or results are not as they should be.
+    case $ended in 0 | 3) exit 0 ;; esac
+    exit 1
 }
 trap finish EXIT
 trap 'exit 143' TERM INT HUP
@@ -57,7 +79,8 @@ again() {
 }
 
 fetch_conda() {
-    curl --fail --location --silent --show-error --output "$home/$MINIFORGE_NAME" "$MINIFORGE_URL/$MINIFORGE_NAME" &&
+    curl --fail --location --silent --show-error --connect-timeout 30 --speed-limit 10000 --speed-time 60 \
+        --output "$home/$MINIFORGE_NAME" "$MINIFORGE_URL/$MINIFORGE_NAME" &&
         echo "$MINIFORGE_SHA256  $home/$MINIFORGE_NAME" | sha256sum --check --quiet
 }
 
@@ -66,7 +89,7 @@ if [ ! -e "$conda/.whole" ]; then
     step "installing conda ($MINIFORGE_NAME)"
     rm -rf "$conda"
     again fetch_conda
-    bash "$home/$MINIFORGE_NAME" -b -p "$conda" 9>&-
+    timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" bash "$home/$MINIFORGE_NAME" -b -p "$conda" 9>&-
     rm "$home/$MINIFORGE_NAME"
     touch "$conda/.whole"
 fi
@@ -74,7 +97,10 @@ export PATH=$conda/bin:$PATH
 
 create_environment() {
     rm -rf "$environment"
-    conda env create --quiet --yes --prefix "$environment" --file envs/orchestration.yaml
+    timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" \
+        conda env create --quiet --yes --prefix "$environment" --file envs/orchestration.yaml &&
+        timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" \
+            "$environment/bin/python" workflow/scripts/fill_environment.py orchestration
 }
 
 digest=$(sha256sum <envs/orchestration.yaml)
@@ -86,10 +112,17 @@ fi
 export PATH=$environment/bin:$PATH
 
 step "restoring results from the bucket"
-python workflow/scripts/cloud.py restore --settings "$settings" 9>&-
+with_keys python workflow/scripts/cloud.py restore --settings "$settings"
 
 run=(snakemake --profile "$(dirname "$settings")")
 [ -z "${BLUEPRINT_CONFIGFILE:-}" ] || run+=(--configfile "$BLUEPRINT_CONFIGFILE")
 step "running: ${run[*]}"
-"${run[@]}" --unlock 9>&-  # of a Snakemake that was killed: the lock above says that none is alive
-"${run[@]}" 9>&-
+timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" "${run[@]}" --unlock 9>&-  # of a Snakemake that was killed: the lock above says that none is alive
+rm -f results/.cloud/guard.json  # what a guard said before this start
+with_token_too "${run[@]}" &
+running=$!
+# From then on a guard is there, which notices when Snakemake hangs; before, this shell has to.
+( for _ in $(seq 180); do sleep 5; done; [ -e results/.cloud/guard.json ] || kill -KILL "$running" ) \
+    9>&- </dev/null >/dev/null 2>&1 &
+looking=$!
+wait "$running"

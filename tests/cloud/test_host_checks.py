@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
 
 from blueprint import config as configuration
+from blueprint.checks import Check
+from blueprint.cloud import b2 as b2_client
 from blueprint.cloud import host_checks
 from blueprint.cloud import settings as cloud_settings
+from blueprint.engines import ENGINES
 from blueprint.errors import UserError
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
@@ -79,9 +84,10 @@ def host(tmp_path, monkeypatch, b2, service, hub):
     put_gpu(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(host_checks, "CGROUP_LIMIT", tmp_path / "memory.max")
-    monkeypatch.setattr(host_checks, "RAM_GB", dict.fromkeys(host_checks.RAM_GB, 0.1))
-    monkeypatch.setattr(host_checks, "ENVIRONMENTS_GB", dict.fromkeys(host_checks.ENVIRONMENTS_GB, 0.0))
-    monkeypatch.setattr(host_checks, "WEIGHTS_GB", dict.fromkeys(host_checks.WEIGHTS_GB, 0.0))
+    for name in ENGINES:
+        monkeypatch.setattr(ENGINES[name], "ram_gb", 0.1)
+        monkeypatch.setattr(ENGINES[name], "weights_gb", 0.0)
+    monkeypatch.setattr(host_checks, "environments_of", lambda _: set())
     path = tmp_path / "cloud.yaml"
     path.write_text(f"{{bucket: {b2.bucket}, endpoint: '{b2.endpoint}', max_cost_usd: 5, vast: {{patience_s: 1}}}}")
     environ = {
@@ -113,7 +119,19 @@ def test_a_sound_host_passes(host, b2, capsys):
     checks = host_checks.run(*host)
     assert failures(checks) == []
     assert {check.name.partition(":")[0] for check in checks} == {
-        *("GPU", "driver", "GPU memory", "disk", "RAM", "Hugging Face", "B2", "Vast", "hourly rate", "shutdown"),
+        *(
+            "GPU",
+            "driver",
+            "GPU memory",
+            "disk",
+            "RAM",
+            "Hugging Face",
+            "B2",
+            "clock",
+            "Vast",
+            "hourly rate",
+            "shutdown",
+        ),
     }
     host_checks.refuse_failures(checks)
     assert not any(canary in capsys.readouterr().err for canary in CANARIES)
@@ -235,10 +253,13 @@ def test_products_that_are_there_need_no_room(host):
     assert before - host_checks.disk_needed_gb(config, root) == pytest.approx(pixels * (5 + 3 * 0.5) / 1e9)
 
 
+ENVIRONMENTS_OF = host_checks.environments_of
+
+
 def test_environments_need_room_until_they_are_there(host, tmp_path, monkeypatch):
     _, config, root = host
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setitem(host_checks.ENVIRONMENTS_GB, "cosmos-transfer2.5", 40.0)
+    monkeypatch.setattr(host_checks, "environments_of", ENVIRONMENTS_OF)
     before = host_checks.disk_needed_gb(config, root)
     (tmp_path / "bin" / "conda").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "conda").chmod(0o755)
@@ -273,3 +294,15 @@ def test_the_program_prints_the_table_and_fails(tmp_path):
     for text in ("B2_APPLICATION_KEY", "VAST_API_KEY", "VAST_INSTANCE_ID", "host checks failed (B2, Vast)"):
         assert text in done.stderr
     assert list(Path(tmp_path).iterdir()) == [tmp_path / "cloud.yaml"]
+
+
+@pytest.mark.parametrize("offset_s, result", [(0, "ok"), (250, "ok"), (-250, "ok"), (86_400, "fail"), (-400, "fail")])
+def test_a_clock_that_is_off_is_refused_and_the_tolerance_is_stated(host, monkeypatch, offset_s, result):
+    settings, *_ = host
+    monkeypatch.setattr(b2_client, "time", SimpleNamespace(time=lambda: time.time() + offset_s))
+    try:
+        (check,) = host_checks._clock(settings)
+    except UserError as error:
+        check = Check("clock", "fail", str(error))
+    assert check.result == result and "300 s allowed" in check.evidence
+    assert offset_s == 0 or ("ahead of" if offset_s > 0 else "behind") in check.evidence

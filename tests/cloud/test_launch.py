@@ -1,12 +1,17 @@
 """`vast.py launch|status|logs|pull|stop` as an operator types them, against loopback Vast and B2."""
 
 import base64
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from hashlib import sha256
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -17,17 +22,23 @@ import yaml
 import vast
 from blueprint import cli
 from blueprint.cloud import settings as cloud_settings
-from blueprint.cloud import sync
+from blueprint.cloud.bucket import Bucket
+from blueprint.cloud.launched import Launch
+from blueprint.cloud.ledger import Entry
+from blueprint.cloud.reaper import run_of
+from blueprint.cloud.sync import scan
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast, offer
 from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
 
 URL = "https://git.example/blueprint.git"
+DEMO = ("--configfile", "config/config.yaml", "--gpu-anyway", "--yes")
 SECRETS = {"VAST_API_KEY": "canary-vast-key", "HF_TOKEN": "canary-hf", "GIT_TOKEN": "canary-git"}
 
 
 @pytest.fixture(scope="module")
 def b2():
+    """One bucket for all tests here, each of which has a run of its own in it."""
     with LoopbackB2() as running:
         running.set_secret("canary-b2-key")
         yield running
@@ -43,6 +54,11 @@ def service():
 def git(folder, *arguments):
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
     return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def label(run_id):
+    """A label as `launch` gives it in the settings of these tests."""
+    return f"blueprint-{run_id}-{sha256(b'results/blueprint').hexdigest()[:4]}0a0b0c0d"
 
 
 class Laptop:
@@ -63,7 +79,13 @@ class Laptop:
             "COLUMNS": "200",
         }
         (folder / "home").mkdir()
-        self.settings = {"bucket": b2.bucket, "endpoint": b2.endpoint, "max_cost_usd": 6, "vast": {"patience_s": 1}}
+        self.settings = {
+            "bucket": b2.bucket,
+            "endpoint": b2.endpoint,
+            "max_cost_usd": 6,
+            "shutdown": "stop",
+            "vast": {"patience_s": 1},
+        }
         self.write_settings()
         git(folder, "init", "-q", "--bare", "remote.git")
         git(self.checkout, "init", "-q", "-b", "main")
@@ -76,15 +98,24 @@ class Laptop:
         values = {**self.settings, **changes}
         (self.checkout / "profiles" / "vast" / "cloud.yaml").write_text(yaml.safe_dump(values))
 
+    def loaded(self):
+        return cloud_settings.load(self.checkout / "profiles" / "vast" / "cloud.yaml", {}, Path("none"))
+
     def push(self):
         git(self.checkout, "add", "--all")
         git(self.checkout, "commit", "-q", "--allow-empty", "-m", "work")
         git(self.checkout, "push", "-q", "origin", "main")
 
-    def run(self, *arguments, audited=False, **environment):
-        """Run the program in this process, as its command line would: importing it anew takes longer than its work."""
+    def run(self, *arguments, audited=False, reaped=False, asked=False, **environment):
+        """Run the program in this process, as its command line would: importing it anew takes longer than its work.
+
+        A launch is of the demo unless it names a configuration, and answers what it is asked unless it is ``asked``.
+        """
+        if arguments[0] == "launch":
+            named = [] if "--configfile" in arguments else ["--configfile", "config/config.yaml"]
+            arguments = (*arguments, *named, *([] if asked else ["--gpu-anyway", "--yes"]))
         if arguments[0] == "launch" and not audited:
-            arguments = (*arguments, "--without-audit")
+            arguments = (*arguments, "--without-audit", *([] if reaped else ["--no-reaper"]))
         output = StringIO()
         with (
             patch.dict(os.environ, {**self.environment, **environment}, clear=True),
@@ -138,10 +169,34 @@ def test_a_bid_is_the_price_of_an_interruptible_machine(laptop, service):
 
 @pytest.mark.parametrize("state", ["running", "exited"])
 def test_a_run_has_one_machine_at_a_time(laptop, service, state):
-    service.add_instance(9, status=state, label="blueprint-main-0a0b0c0d")  # exited unasked: Vast may start it again
+    service.add_instance(9, status=state, label=label("main"))  # exited unasked: Vast may start it again
     done = laptop.run("launch")
     assert done.returncode == 1 and "End it first" in done.stdout
     assert not service.count("PUT /api/v0/asks/")
+
+
+def test_a_gpu_for_what_needs_none_is_refused(laptop, service):
+    done = laptop.run("launch", asked=True)
+    assert done.returncode == 1 and "photometric, which needs no GPU: run it here" in done.stdout
+    assert not service.requests
+
+
+def test_it_asks_before_it_rents(laptop, service):
+    done = laptop.run("launch", "--gpu-anyway", asked=True)
+    assert done.returncode == 1 and "give --yes" in done.stdout
+    shown = " ".join(done.stdout.split())  # whatever the width of the terminal
+    for words in ("config/config.yaml", "has cost 0.00 USD so far", "1.500 USD per hour", "Estimate of the whole run"):
+        assert words in shown
+    assert not service.instances
+
+
+def test_a_dry_run_needs_no_more_than_the_key_of_vast(laptop, service):
+    (laptop.checkout / "changed.txt").touch()
+    done = laptop.run("launch", "-n", asked=True, B2_APPLICATION_KEY="", HF_TOKEN="")
+    assert done.returncode == 1, "the demo needs no GPU"
+    done = laptop.run("launch", "-n", "--gpu-anyway", asked=True, B2_APPLICATION_KEY="", HF_TOKEN="")
+    assert done.returncode == 0 and "1.500 USD per hour" in done.stdout and "nothing was rented" in done.stdout
+    assert "A launch would be refused: environment: B2_APPLICATION_KEY: not set" in done.stdout
 
 
 def test_a_dry_run_rents_nothing(laptop, service):
@@ -200,7 +255,11 @@ def test_the_example_bucket_and_a_placeholder_are_refused(laptop, service):
     laptop.write_settings(bucket="change-me-results", shutdown="echo stop")
     laptop.push()
     done = laptop.run("launch")
-    assert done.returncode == 1 and "bucket: still the example" in done.stdout and "ends no machine" in done.stdout
+    assert (
+        done.returncode == 1
+        and "bucket: still the example" in done.stdout
+        and "neither `stop` nor `destroy`" in done.stdout
+    )
     assert not service.requests
 
 
@@ -223,7 +282,7 @@ def test_scenes_go_through_the_bucket(laptop, service, b2):
     (row,) = service.instances.values()
     assert dict(row["extra_env"])["BLUEPRINT_CONFIGFILE"] == "config/mine.yaml"
     laptop.run("stop")
-    assert "Uploading 0 of 1 scenes" in laptop.run("launch", "--configfile", "config/mine.yaml").stdout
+    assert "Uploaded 0 of 1 scenes" in laptop.run("launch", "--configfile", "config/mine.yaml").stdout
 
 
 @pytest.mark.parametrize(
@@ -244,7 +303,7 @@ def test_scenes_the_machine_would_not_find_are_refused(laptop, service, scene, m
 
 
 def test_status_logs_stop(laptop, service):
-    service.add_instance(9, label="blueprint-main-2-0a0b0c0d")
+    service.add_instance(9, label=label("main-2"))
     assert "has no instance" in laptop.run("status").stdout
     laptop.run("launch")
     number = max(service.instances)
@@ -259,22 +318,36 @@ def test_status_logs_stop(laptop, service):
     assert list(service.instances) == [9]
 
 
+def test_status_as_json(laptop, service):
+    service.add_instance(9, label=label("main"))
+    (row,) = json.loads(laptop.run("status", "--json").stdout)
+    assert row["id"] == 9 and row["state"] == "running" and "canary" not in str(row)
+
+
+@pytest.mark.parametrize(
+    ("seen", "lines", "new"), [([], "abc", "abc"), ("abc", "abc", ""), ("abc", "bcde", "de"), ("ab", "xy", "xy")]
+)
+def test_a_followed_log_repeats_no_line(seen, lines, new):
+    assert vast.news(list(seen), list(lines)) == list(new)
+
+
 def test_stop_without_a_name_needs_exactly_one(laptop, service):
     done = laptop.run("stop")
     assert done.returncode == 1 and "found 0 instances" in done.stdout
 
 
-def test_pull_brings_results_and_overwrites_nothing_newer(laptop, b2, tmp_path):
+@pytest.mark.parametrize("watched", [False, True])
+def test_pull_brings_results_and_overwrites_nothing_newer(laptop, b2, tmp_path, watched):
     machine = tmp_path / "machine"
     for name, text in (("report.html", "from the machine"), ("summary.csv", "old")):
         (machine / "results").mkdir(parents=True, exist_ok=True)
         (machine / "results" / name).write_text(text)
         os.utime(machine / "results" / name, (1e9, 1e9))
     settings = cloud_settings.load(laptop.checkout / "profiles" / "vast" / "cloud.yaml", b2.environment())
-    sync.Bucket(settings, machine).upload(["results/report.html", "results/summary.csv"])
+    Bucket(settings, machine).upload(scan(machine).files)
     (laptop.checkout / "results").mkdir()
     (laptop.checkout / "results" / "summary.csv").write_text("newer")
-    done = laptop.run("pull")
+    done = laptop.run("pull", *(["--watch"] if watched else []))
     assert done.returncode == 0, done.stdout
     assert (laptop.checkout / "results" / "report.html").read_text() == "from the machine"
     assert (laptop.checkout / "results" / "summary.csv").read_text() == "newer"
@@ -283,7 +356,7 @@ def test_pull_brings_results_and_overwrites_nothing_newer(laptop, b2, tmp_path):
 def test_no_key_is_on_a_command_line_or_in_a_file(laptop, service, b2):
     service.change_delay_s = 0.5
     process = psutil.Popen(
-        [sys.executable, str(SCRIPTS / "vast.py"), "launch", "--without-audit"],
+        [sys.executable, str(SCRIPTS / "vast.py"), "launch", "--without-audit", "--no-reaper", *DEMO],
         cwd=laptop.checkout,
         env=laptop.environment,
         stdout=subprocess.DEVNULL,
@@ -301,3 +374,68 @@ def test_no_key_is_on_a_command_line_or_in_a_file(laptop, service, b2):
     canaries = [b"canary-vast", b"canary-hf", b"canary-b2", b"canary-git", base64.b64encode(b"canary-vast-key")]
     for path in laptop.checkout.parent.rglob("*"):
         assert not path.is_file() or not any(canary in path.read_bytes() for canary in canaries), path
+
+
+def test_a_launch_is_recorded_before_it_is_paid_for_and_ends_at_a_deadline(laptop, service, b2):
+    service.fail(1, 503, matching="PUT /api/v0/asks/")
+    assert laptop.run("launch").returncode == 1  # the answer was lost, and there is no such instance
+    records = [name for name in b2.files() if "/launches/" in name]
+    before = time.time()
+    done = laptop.run("launch")
+    assert done.returncode == 0 and "at the latest" in done.stdout
+    (row,) = service.instances.values()
+    name = f"blueprint/main/results/.cloud/launches/{row['label']}.json"
+    assert records and name not in records
+    order = Launch.from_text(b2.files()[name][0])
+    assert order == Launch.from_text(dict(row["extra_env"])["BLUEPRINT_LAUNCH"])
+    # A budget of 6 US dollars at 1.5 per hour: four hours, then grace, final copy and a margin.
+    assert order.max_hours == pytest.approx(4.0)
+    assert order.deadline_s - before == pytest.approx(4 * 3600 + 300 + order.finish_s + 900, abs=60)
+    (job,) = service.scheduled
+    assert job["start_time"] == order.deadline_s and job["instance_id"] == row["id"]
+    assert run_of(laptop.loaded(), row["label"]) == "main"
+
+
+def test_what_earlier_machines_have_spent_shortens_the_deadline(laptop, service, b2):
+    laptop.write_settings(run_id="spent")
+    laptop.push()
+    entry = Entry("5-0a0b0c0d", 2.0, 5400.0, 3.0, 0.0, "", "")
+    b2.store("blueprint/spent/results/.cloud/ledger/5-0a0b0c0d.json", json.dumps(asdict(entry)).encode())
+    assert laptop.run("launch").returncode == 0
+    (row,) = service.instances.values()
+    assert Launch.from_text(dict(row["extra_env"])["BLUEPRINT_LAUNCH"]).max_hours == pytest.approx(2.0)
+
+
+def test_without_a_reaper_nothing_is_rented_unless_that_is_meant(laptop, service, b2):
+    b2.store("blueprint/reaper.json", json.dumps({"at_s": time.time() - 90_000}).encode())
+    done = laptop.run("launch", reaped=True)
+    assert done.returncode == 1 and "--no-reaper" in done.stdout and "25 h ago" in done.stdout
+    assert not service.count("PUT /api/v0/asks/")
+    assert laptop.run("reap").returncode == 0
+    assert laptop.run("launch", reaped=True).returncode == 0
+
+
+def test_vast_s_scheduler_may_fail(laptop, service):
+    service.fail(1, 400, matching="schedule_job")
+    done = laptop.run("launch")
+    assert done.returncode == 0
+    assert service.instances and not service.scheduled
+
+
+def test_brackets_in_vast_s_words_are_shown_as_they_are(laptop, service):
+    service.add_instance(9, label=label("main"), status_msg="[error] [/bold] [x")
+    done = laptop.run("status")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("[error]", "[/bold]", "[x"))  # a narrow table folds them
+
+
+@pytest.mark.parametrize("example", sorted((REPOSITORY / "config/examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_can_be_launched_once_its_scans_are_there(laptop, service, example):
+    shutil.copy(example, laptop.checkout / "config" / "mine.yaml")
+    for facility in yaml.safe_load(example.read_text())["facilities"]:
+        if not facility["scene"].startswith("resources/demo/"):
+            (laptop.checkout / facility["scene"]).parent.mkdir(parents=True, exist_ok=True)
+            (laptop.checkout / facility["scene"]).write_bytes(b"ply")
+    laptop.push()
+    done = laptop.run("launch", "--dry-run", "--configfile", "config/mine.yaml")
+    assert done.returncode == 0 and "nothing was rented" in done.stdout, done.stdout

@@ -1,14 +1,22 @@
 """A rented machine from its first second to its last: the real scripts in a folder of the test's own, loopback Vast."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
+from blueprint.cloud.launched import VARIABLE, Launch
+from blueprint.cloud.machine import boot_clock_s
 from cloud_runs import SMALL_WORKFLOW, wait_until
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
@@ -71,6 +79,7 @@ def machine(tmp_path, origin, service):
         "STOP_PAUSE_S": "0.2",
         "STOP_ATTEMPTS": "2",
         "LOG_SETTLE_S": "0",
+        "BLUEPRINT_STARTED_S": str(boot_clock_s()),
     }
 
 
@@ -92,7 +101,8 @@ ORCHESTRATION = """#!/usr/bin/env bash
 case "$*" in
     "env create "*)
         mkdir -p {home}/orchestration/bin
-        printf '#!/bin/sh\\nexec {python} "$@"\\n' > {home}/orchestration/bin/python
+        printf '#!/bin/sh\\ncase "$1" in *fill_environment.py) exit;; esac\\nexec {python} "$@"\\n' \\
+            > {home}/orchestration/bin/python
         printf '#!/bin/sh\\nexec {python} -m snakemake "$@"\\n' > {home}/orchestration/bin/snakemake
         chmod +x {home}/orchestration/bin/*
         ;;
@@ -108,9 +118,68 @@ def orchestration_in(machine):
 
 @pytest.fixture(scope="module")
 def b2():
+    """One bucket for all tests here, each of which has a run of its own in it."""
     with LoopbackB2() as running:
         running.set_secret("canary-b2-key")
         yield running
+
+
+def launched(machine, b2, run_id, **changes):
+    """The container of a machine that `launch` ordered."""
+    order = Launch(
+        label=f"blueprint-{run_id}-0123456789ab",
+        run_id=run_id,
+        bucket=b2.bucket,
+        prefix="blueprint",
+        endpoint=b2.endpoint,
+        launched_s=time.time(),
+        deadline_s=time.time() + 3600,
+        rate_usd_per_h=2.0,
+        max_hours=1.0,
+        setup_s=600.0,
+        finish_s=60.0,
+        guard_silent_s=3.0,
+        interval_s=1.0,
+    )
+    return {**machine, **b2.environment(), VARIABLE: replace(order, **changes).to_text()}
+
+
+def accounts(b2, run_id):
+    """Accounts of a run in the bucket."""
+    prefix = f"blueprint/{run_id}/results/.cloud/ledger/"
+    return [json.loads(content) for name, (content, _) in b2.files().items() if name.startswith(prefix)]
+
+
+@contextmanager
+def booted(machine):
+    """A machine that boots, its processes ended afterwards."""
+    process = subprocess.Popen(
+        ["bash", "-c", (REPOSITORY / "profiles" / "vast" / "bootstrap.sh").read_text()],
+        env=machine,
+        cwd=machine["HOME"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for pid in at_work(machine):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
+def at_work(machine):
+    """What runs on a machine: process number -> command line."""
+    home = machine["BLUEPRINT_HOME"]
+    found = {}
+    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+        info = process.info
+        if info["status"] != psutil.STATUS_ZOMBIE and (info["cwd"] or "").startswith(home):
+            found[process.pid] = " ".join(info["cmdline"] or [])
+    return found
 
 
 @pytest.fixture
@@ -125,6 +194,8 @@ def small_run(machine, origin, b2, tmp_path):
         "endpoint": b2.endpoint,
         "run_id": tmp_path.name,
         "interval_s": 1,
+        "shutdown": "stop",
+        "guard_silent_s": 15,
         "vast": {"patience_s": 3},
     }
     (profile / "cloud.yaml").write_text(yaml.safe_dump(cloud))
@@ -272,3 +343,69 @@ def test_host_checks_that_fail_end_the_machine(small_run, service, tmp_path):
     done = boot({**small_run, "B2_APPLICATION_KEY": ""})
     assert service.status_of(NUMBER) == "exited", done.stdout
     assert not (tmp_path / "journal").exists()
+
+
+HANGING_CONDA = """#!/usr/bin/env bash
+env > {log}
+sleep 600
+"""
+
+
+@pytest.mark.fault(
+    "making the first environment hangs",
+    "the sentry stops the machine",
+    ends="by the sentry, after `setup_hours`",
+    tells="sentry.log; the account in the bucket",
+)
+def test_an_environment_in_the_making_that_hangs_is_ended(machine, service, b2, tmp_path):
+    conda = install_conda(machine, HANGING_CONDA)
+    run_id = tmp_path.name
+    with booted(launched({**machine, "GIT_TOKEN": "canary-git"}, b2, run_id, setup_s=8.0)):
+        wait_until((conda / "calls").exists)
+        wait_until(lambda: accounts(b2, run_id))  # there is an account before there is anything else
+        wait_until(lambda: service.status_of(NUMBER) == "exited")
+        wait_until(lambda: not [line for line in at_work(machine).values() if "sentry.py" in line])
+    assert "canary" not in (conda / "calls").read_text()  # installers are given no secret
+    (account,) = accounts(b2, run_id)
+    assert account["cost_usd"] == pytest.approx(service.bill_usd(NUMBER), rel=0.02, abs=2 * 2.0 / 3600)
+
+
+@pytest.mark.fault(
+    "all processes but the sentry are killed",
+    "the sentry has the results saved and the machine ended",
+    ends="by the sentry, after half of `guard_silent_s`",
+    tells="the last line, in sentry.log and by `notify`",
+)
+def test_everything_but_the_sentry_is_killed(small_run, service, b2, tmp_path):
+    run_id = tmp_path.name
+    machine = launched({**small_run, "TEST_SLEEP_S": "30", "TEST_JOBS": "4"}, b2, run_id)
+    (tmp_path / "journal").touch()
+    with booted(machine) as bootstrap:
+        wait_until(lambda: (tmp_path / "journal").read_text(), 120)
+        bootstrap.kill()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid, line in at_work(machine).items():
+                if "sentry.py" not in line:
+                    os.kill(pid, number)
+        wait_until(lambda: service.status_of(NUMBER) == "exited", 200)
+        said = Path(machine["BLUEPRINT_HOME"]) / "blueprint/logs/cloud/sentry.log"
+        told = "Work finished: NO. Results saved: yes, verified. Machine ended: yes"
+        wait_until(lambda: told in said.read_text())
+    assert [name for name in saved(b2, run_id) if name.startswith("logs/cloud/onstart-")]
+
+
+@pytest.mark.fault(
+    "the log's `tee` is killed",
+    "the run goes on; where onstart.sh dies of it, guard and sentry end the machine",
+    ends="by the guard, after the run",
+    tells="the last line, in guard.log and by `notify`",
+)
+def test_the_log_is_killed(small_run, service, b2, tmp_path):
+    machine = launched({**small_run, "TEST_SLEEP_S": "2"}, b2, tmp_path.name)
+    (tmp_path / "journal").touch()
+    with booted(machine):
+        wait_until(lambda: (tmp_path / "journal").read_text(), 120)
+        for pid, line in at_work(machine).items():
+            if line.startswith("tee "):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: service.status_of(NUMBER) == "exited", 120)

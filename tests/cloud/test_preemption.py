@@ -94,7 +94,7 @@ def tell(capsys, seed, kills, rerun, lost, restarts_s):
         )
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_five_machines_are_taken_away(services, tmp_path, capsys, seed):
     rerun, lost, restarts_s = kill_and_resume(services, tmp_path, seed, kills=5)
     tell(capsys, seed, 5, rerun, lost, restarts_s)
@@ -114,6 +114,7 @@ def demo_config():
     return {**config, "clips": config["clips"][:1], "render": {**config["render"], "frames": 3}}
 
 
+@pytest.mark.slow
 def test_the_demo_survives_two_machines(services, tmp_path, capsys):
     b2, vast = services
     random, journal = seeded("demo"), tmp_path / "journal"

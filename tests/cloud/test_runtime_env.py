@@ -1,4 +1,4 @@
-"""`config/runtime.env` reaches the jobs that need it, and nothing else."""
+"""`config/runtime.env` reaches the programs that need it, and the environment of no job."""
 
 import hashlib
 import shutil
@@ -12,11 +12,18 @@ from workflow_runs import REPOSITORY, clean_environment
 WORKFLOW = """
 configfile: "config/config.yaml"
 include: "rules/common.smk"
+include: "rules/cloud.smk"
 
 rule look:
     output: "results/seen"
     log: "logs/look.log"
-    shell: "( printf '%s' \\"$HF_TOKEN\\" | sha256sum; env | grep -c ^B2_ || true ) > {output} 2> {log}"
+    shell: "( env; PYTHONPATH=$BLUEPRINT_SCRIPTS python take.py ) > {output} 2> {log}"
+"""
+TAKE = """
+import hashlib, os
+from blueprint import secret
+secret.take("HF_TOKEN", "B2_APPLICATION_KEY")
+print("taken", hashlib.sha256(os.environ["HF_TOKEN"].encode()).hexdigest(), "B2_APPLICATION_KEY" in os.environ)
 """
 
 
@@ -26,44 +33,48 @@ def checkout(tmp_path):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     (tmp_path / "config").mkdir()
     shutil.copy(REPOSITORY / "config" / "config.yaml", tmp_path / "config")
+    (tmp_path / "config" / "runtime.env").touch(0o600)
     (tmp_path / "config" / "runtime.env").write_text("HF_TOKEN=canary-hf\nB2_APPLICATION_KEY=canary-b2\n")
     (tmp_path / "Snakefile").write_text(WORKFLOW)
+    (tmp_path / "take.py").write_text(TAKE)
     return tmp_path
 
 
-def look(checkout, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "--forceall", "--verbose", "results/seen"],
+def run(checkout, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--forceall", "--verbose", *arguments, "results/seen"],
         cwd=checkout,
         env={**clean_environment(), **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert "canary" not in done.stdout + done.stderr
-    digest, keys = (checkout / "results" / "seen").read_text().split("  -\n")
-    return digest, int(keys)
 
 
-def test_jobs_get_the_hub_s_token_and_no_other_secret(checkout):
-    assert look(checkout) == (hashlib.sha256(b"canary-hf").hexdigest(), 0)
+def look(checkout, **environment):
+    done = run(checkout, **environment)
+    seen = (checkout / "results" / "seen").read_text() if done.returncode == 0 else ""
+    assert done.returncode == 0, done.stdout
+    assert "canary" not in done.stdout + seen
+    return seen.partition("taken ")[2].split()
+
+
+def test_a_program_that_asks_gets_the_hub_s_token_and_no_other_secret(checkout):
+    assert look(checkout) == [hashlib.sha256(b"canary-hf").hexdigest(), "False"]
     holding = [path for path in checkout.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
     assert holding == [checkout / "config" / "runtime.env"]
 
 
-def test_the_environment_s_token_wins(checkout):
-    assert look(checkout, HF_TOKEN="other")[0] == hashlib.sha256(b"other").hexdigest()
+def test_the_environment_s_token_wins_and_reaches_no_job_s_environment(checkout):
+    secrets = {"HF_TOKEN": "canary-other", "VAST_API_KEY": "canary-vast", "NOTIFY_URLS": "json://canary"}
+    assert look(checkout, **secrets)[0] == hashlib.sha256(b"canary-other").hexdigest()
 
 
-def test_a_bad_line_is_named_without_its_text(checkout):
-    (checkout / "config" / "runtime.env").write_text("canary-without-a-name\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "results/seen"],
-        cwd=checkout,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode != 0
-    printed = done.stdout + done.stderr
-    assert "runtime.env: line 1 is not NAME=value" in printed and "canary" not in printed
+@pytest.mark.parametrize("text, mode", [("canary-without-a-name\n", 0o600), ("HF_TOKEN=canary\n", 0o644)])
+def test_a_bad_file_is_named_without_its_text(checkout, text, mode):
+    path = checkout / "config" / "runtime.env"
+    path.write_text(text)
+    path.chmod(mode)
+    done = run(checkout, "-n")
+    assert done.returncode != 0 and "canary" not in done.stdout
+    assert ("chmod 600" if mode == 0o644 else "runtime.env: line 1 is not NAME=value") in done.stdout

@@ -3,21 +3,21 @@
 import json
 import os
 import subprocess
+import threading
+import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
 
+from blueprint.cloud import bucket as buckets
 from blueprint.cloud import sync
-from blueprint.cloud.sync import BucketError, Sync, restore, scan
+from blueprint.cloud.accounts import store_of
+from blueprint.cloud.bucket import MANIFEST, BucketError
+from blueprint.cloud.restore import restore
+from blueprint.cloud.sync import Sync, scan
 from cloud_runs import cloud_settings, tree
-from loopback_b2 import READ_WRITE, LoopbackB2
-
-
-@pytest.fixture
-def b2():
-    with LoopbackB2() as service:
-        yield service
+from loopback_b2 import READ_WRITE
 
 
 def write(root, files):
@@ -42,11 +42,11 @@ def checkout(tmp_path):
             "results/kitchen/clip.mp4": "finished",
             record("metadata", "results/kitchen/clip.mp4"): json.dumps({"endtime": 1_700_000_000.123456}),
             "results/kitchen/enriched/orbit/.kept/warm.0123.mp4": "kept",
-            "results/.cloud/ledger/machine.json": "{}",
             "resources/demo/kitchen.ply": "scene ü",
             "benchmarks/results/render.tsv": "s\n1.0",
             "logs/kitchen/render.log": "done",
             # none of these
+            "results/.cloud/ledger/machine.json": "{}",
             "results/kitchen/running.mp4": "half",
             record("incomplete", "results/kitchen/running.mp4"): "{}",
             record("metadata", "results/kitchen/running.mp4"): json.dumps({"endtime": 1_700_000_000.123456}),
@@ -65,7 +65,6 @@ FINISHED = {
     "results/kitchen/clip.mp4",
     record("metadata", "results/kitchen/clip.mp4"),
     "results/kitchen/enriched/orbit/.kept/warm.0123.mp4",
-    "results/.cloud/ledger/machine.json",
     "resources/demo/kitchen.ply",
     "benchmarks/results/render.tsv",
     "logs/kitchen/render.log",
@@ -73,7 +72,8 @@ FINISHED = {
 
 
 def in_bucket(b2):
-    return {name.removeprefix("blueprint/test/") for name in b2.files()}
+    names = {name.removeprefix("blueprint/test/") for name in b2.files()}
+    return {name for name in names if not name.startswith(MANIFEST)}
 
 
 def test_finished_files_travel_with_their_times_and_the_rest_stays(b2, checkout, tmp_path):
@@ -83,7 +83,7 @@ def test_finished_files_travel_with_their_times_and_the_rest_stays(b2, checkout,
     assert report.files == len(FINISHED)
     other = tmp_path / "two"
     other.mkdir()
-    assert restore(settings, other).files == len(FINISHED)
+    assert restore(settings, other).files == len(FINISHED) + 1  # and the list of digests
     assert {path: content for path, content in tree(other).items() if path in FINISHED} == {
         path: content for path, content in tree(checkout).items() if path in FINISHED
     }
@@ -99,8 +99,8 @@ def test_nothing_new_costs_no_call(b2, checkout):
     assert not b2.calls
     (checkout / "results/kitchen/new.json").write_text("new")
     assert sync.run().files == 1
-    assert b2.calls["upload_file"] == 1
-    assert b2.calls.total() == 4  # authorise, look at the folder, ask where to upload, upload
+    assert b2.calls["upload_file"] == 2  # the file, and its digest
+    assert b2.calls.total() <= 6  # authorise, look at the folder, ask where to upload (twice), upload
 
 
 def test_a_second_machine_knows_what_is_there(b2, checkout, tmp_path):
@@ -143,8 +143,8 @@ def test_an_output_without_its_record_is_taken_for_unfinished(b2, tmp_path):
             "resources/scan.ply": "a user's own",
         },
     )
-    bucket = sync.Bucket(cloud_settings(b2), made)
-    bucket.upload(scan(made))
+    bucket = buckets.Bucket(cloud_settings(b2), made)
+    bucket.upload(scan(made).files)
     other = tmp_path / "two"
     other.mkdir()
     restore(cloud_settings(b2), other)
@@ -196,12 +196,12 @@ def test_long_names_of_incomplete_outputs_are_read(tmp_path):
     text = urlsafe_b64encode(output.encode()).decode()
     write(tmp_path, {f".snakemake/incomplete/@{text[:254]}/{text[254:]}": "{}", output: "half"})
     assert sync.incomplete_outputs(tmp_path) == {output}
-    assert scan(tmp_path) == {}
+    assert scan(tmp_path).files == {}
 
 
 def test_folders_that_are_outputs_wait_for_their_job(tmp_path):
     write(tmp_path, {"results/frames/1.png": "1", record("incomplete", "results/frames"): "{}"})
-    assert scan(tmp_path) == {}
+    assert scan(tmp_path).files == {}
 
 
 def test_corrupted_on_the_way_is_sent_again(b2, checkout):
@@ -271,7 +271,7 @@ def test_a_large_file_arrives_in_parts(b2, tmp_path):
     content = os.urandom(1_000_000) * 11
     write(tmp_path / "one", {"results/clip.mp4": content})
     settings = cloud_settings(b2)
-    bucket = sync.Bucket(settings, tmp_path / "one")
+    bucket = buckets.Bucket(settings, tmp_path / "one")
     bucket.rclone(
         "copy", "results", f"{bucket.remote}/results", "--b2-upload-cutoff=5M", "--b2-chunk-size=5M", "--max-depth=1"
     )
@@ -285,13 +285,13 @@ def test_a_large_file_arrives_in_parts(b2, tmp_path):
 def test_no_secret_in_command_lines_or_files(b2, checkout, monkeypatch, tmp_path):
     b2.set_secret("canary-b2-secret")
     seen = []
-    run = subprocess.run
+    start = subprocess.Popen
 
     def spy(command, **options):
         seen.append(command)
-        return run(command, **options)
+        return start(command, **options)
 
-    monkeypatch.setattr(sync.subprocess, "run", spy)
+    monkeypatch.setattr(buckets.subprocess, "Popen", spy)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -309,3 +309,134 @@ def test_settings_of_the_users_own_rclone_play_no_part(b2, checkout, monkeypatch
     monkeypatch.setenv("RCLONE_CONFIG", str(Path("/nonexistent/rclone.conf")))
     Sync(cloud_settings(b2), checkout).run()
     assert in_bucket(b2) == FINISHED
+
+
+def saved_run(b2, tmp_path, at_s=1_700_000_000.0):
+    """A run with two finished outputs, their records and a scene, in the bucket."""
+    made = write(tmp_path / "one", {"resources/scan.ply": "a user's own", "results/.kept/1.txt": "one"})
+    for name in ("results/1.txt", "results/2.txt"):
+        write(made, {name: f"content of {name}", record("metadata", name): json.dumps({"endtime": at_s})})
+    for path in tree(made):
+        os.utime(made / path, (at_s, at_s))
+    (made / "results/.kept/1.txt").unlink()
+    os.link(made / "results/1.txt", made / "results/.kept/1.txt")
+    Sync(cloud_settings(b2), made).run(settle_s=0)
+    (tmp_path / "two").mkdir()
+    return tmp_path / "two"
+
+
+def test_what_is_not_what_was_saved_is_set_aside_and_named(b2, tmp_path):
+    other = saved_run(b2, tmp_path)
+    b2.corrupt("blueprint/test/results/1.txt")
+    b2.rewrite("blueprint/test/results/2.txt", b"somebody else's")
+    b2.store("blueprint/test/results/3.txt", b"foreign")
+    stamp = (1_700_000_000.0, 1_700_000_000.0)
+    foreign = write(tmp_path / "foreign", {record("metadata", "results/3.txt"): json.dumps({"endtime": stamp[0]})})
+    buckets.Bucket(cloud_settings(b2), foreign).upload(scan(foreign).files)
+    report = restore(cloud_settings(b2), other)
+    told = {problem.split()[0] for problem in report.problems}
+    assert told == {"results/1.txt", "results/2.txt"}
+    assert not (other / "results/1.txt").exists() and not (other / "results/2.txt").exists()
+    assert (other / "results/.cloud/aside/results/2.txt").read_text() == "somebody else's"
+    assert (other / "resources/scan.ply").read_text() == "a user's own"
+    assert "results/3.txt" in sync.incomplete_outputs(other)  # its record is not of this version of it
+    # What is made again replaces what was there, whatever the times say.
+    write(other, {"results/1.txt": "made again"})
+    Sync(cloud_settings(b2), other).run(settle_s=0)
+    assert b2.files()["blueprint/test/results/1.txt"][0] == b"made again"
+
+
+def test_a_finished_output_that_nobody_saved_is_a_stranger(b2, tmp_path):
+    other = saved_run(b2, tmp_path)
+    stranger = write(tmp_path / "stranger", {"results/3.txt": "3"})
+    write(stranger, {record("metadata", "results/3.txt"): json.dumps({"endtime": 1_700_000_000.123})})
+    buckets.Bucket(cloud_settings(b2), stranger).upload(scan(stranger).files)
+    report = restore(cloud_settings(b2), other)
+    assert [problem.split()[0] for problem in report.problems] == ["results/3.txt"]
+
+
+def test_a_list_of_digests_that_cannot_be_read_blocks_nothing(b2, tmp_path):
+    other = saved_run(b2, tmp_path)
+    name = next(name for name in b2.files() if "/manifest/" in name)
+    b2.rewrite(name, b"{")
+    report = restore(cloud_settings(b2), other)
+    assert report.problems == () and (other / "results/1.txt").exists()
+
+
+def test_hard_links_are_stored_once_and_come_back_as_links(b2, tmp_path):
+    other = saved_run(b2, tmp_path)
+    assert not [name for name in b2.files() if "/.kept/" in name]
+    restore(cloud_settings(b2), other)
+    assert (other / "results/.kept/1.txt").samefile(other / "results/1.txt")
+    assert Sync(cloud_settings(b2), other).run(settle_s=0).files == 0
+
+
+def test_times_from_the_future_are_set_to_just_before_now(b2, tmp_path):
+    other = saved_run(b2, tmp_path, at_s=time.time() + 86_400)
+    restore(cloud_settings(b2), other)
+    times = [(other / name).stat().st_mtime for name in ("results/1.txt", "results/2.txt", "resources/scan.ply")]
+    assert time.time() - 60 < max(times) <= time.time() and max(times) - min(times) < 0.002
+    assert sync.incomplete_outputs(other) == set()
+    again = Sync(cloud_settings(b2), other)
+    assert again.run(settle_s=0).files >= 5 and again.verify() == []
+    # The bucket has healed: another machine finds nothing from the future, and records that are of these versions.
+    third = tmp_path / "three"
+    third.mkdir()
+    restore(cloud_settings(b2), third)
+    assert sync.incomplete_outputs(third) == set()
+    assert json.loads((third / "results/.cloud/restored.json").read_text())["moved"] == []
+
+
+def test_impossible_accounts_and_the_guard_s_own_files_do_not_come_back(b2, tmp_path):
+    other = saved_run(b2, tmp_path)
+    place = "blueprint/test/results/.cloud"
+    b2.store(f"{place}/ledger/9-0a.json", b'{"machine": "9-0a", "cost_usd": -1e6}')
+    for name in ("runs/1.json", "guard.json", "ledger/readme.txt"):
+        b2.store(f"{place}/{name}", b"{}")
+    report = restore(cloud_settings(b2), other)
+    assert [problem.split()[0] for problem in report.problems] == ["results/.cloud/ledger/9-0a.json"]
+    found = {path for path in tree(other) if path.startswith("results/.cloud/") and "manifest" not in path}
+    assert found == {"results/.cloud/restored.json", "results/.cloud/aside/results/.cloud/ledger/9-0a.json"}
+
+
+def test_odd_names_keep_nothing_else_from_being_saved(b2, checkout):
+    odd = checkout / "results/odd"
+    write(checkout, {"results/odd/a\nb.txt": "newline", "results/odd/plain.txt": "plain"})
+    Path(os.fsdecode(os.fsencode(odd) + b"/\xff.txt")).write_text("no UTF-8")
+    os.mkfifo(odd / "pipe")
+    worker = Sync(cloud_settings(b2), checkout)
+    report = worker.run()
+    assert in_bucket(b2) == FINISHED | {"results/odd/plain.txt"}
+    assert sorted(report.odd) == [r"'results/odd/\udcff.txt'", r"'results/odd/a\nb.txt'"]
+    assert worker.verify() == list(report.odd)
+
+
+def test_a_call_without_end_is_ended_and_the_next_one_is_fresh(b2, checkout):
+    worker = Sync(cloud_settings(b2, call_s=0.5), checkout)
+    b2.faults.hang = True
+    with pytest.raises(BucketError, match=r"lsjson: no end after 0 s|lsjson: no end after 1 s"):
+        worker.run()
+    b2.faults.hang = False
+    assert Sync(cloud_settings(b2), checkout).run().files == len(FINISHED)
+
+
+def test_an_interrupted_call_ends_at_once(b2, checkout):
+    worker = Sync(cloud_settings(b2), checkout)
+    b2.faults.hang = True
+    threading.Timer(1.0, worker.bucket.interrupt).start()
+    with pytest.raises(BucketError, match="rclone lsjson: ended without a message"):
+        worker.run()
+    b2.faults.hang = False
+
+
+def test_tokens_that_have_expired_are_replaced(b2, checkout, tmp_path):
+    worker = Sync(cloud_settings(b2), checkout)
+    worker.run()
+    b2.expire_tokens()
+    write(checkout, {"results/kitchen/new.json": "new"})
+    assert worker.run().files == 1
+    store = store_of(cloud_settings(b2))
+    store.put("a.json", b"1")
+    b2.expire_tokens()
+    assert store.get("a.json") == b"1"
+    assert [found.name for found in store.list("a")] == ["a.json"]

@@ -1,5 +1,6 @@
 """The real `vastai` client against a service that behaves, and misbehaves, like Vast's."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from blueprint.cloud import offers, vast
 from blueprint.cloud import settings as cloud_settings
-from blueprint.cloud import vast
 from blueprint.errors import UserError
+from cloud_runs import wait_until
 from loopback_vast import LoopbackVast, offer
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 42
+TOUCH = shutil.which("touch")
 
 
 @pytest.fixture
@@ -81,9 +84,27 @@ def test_shutdown_does_what_the_settings_say(service, settings):
     assert vast.shutdown(replace(settings, shutdown="destroy")) == "gone"
 
 
-def test_stopping_what_is_gone_succeeds(settings):
-    assert vast.shutdown(replace(settings, instance_id=43), "stop") == "gone"
-    assert vast.shutdown(replace(settings, instance_id=43), "destroy") == "gone"
+@pytest.mark.parametrize("mode", ["stop", "destroy"])
+def test_an_instance_that_was_never_seen_is_not_taken_for_ended(settings, mode):
+    with pytest.raises(UserError, match="knows no instance 43") as caught:
+        vast.shutdown(replace(settings, instance_id=43), mode)
+    assert "COSTS MONEY" in str(caught.value)
+
+
+def test_an_instance_that_goes_while_it_is_ended_is_ended(service, settings):
+    service.fail(1, None, after_effect=True, matching="DELETE")
+    service.change_delay_s = 0.0
+    assert vast.shutdown(settings, "destroy") == "gone"
+
+
+def test_vast_itself_stops_the_machine_at_its_deadline(service, settings):
+    vast.schedule_stop(settings, NUMBER, 1.7e9)
+    (job,) = service.scheduled
+    assert (job["instance_id"], job["start_time"], job["frequency"]) == (NUMBER, 1.7e9, "HOURLY")
+    service.run_scheduled(1.7e9 - 1)
+    assert service.status_of(NUMBER) == "running"
+    service.run_scheduled(1.7e9 + 1)
+    wait_until(lambda: service.status_of(NUMBER) == "exited")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -149,19 +170,21 @@ def test_a_missing_key_and_a_missing_instance_are_named(settings):
 def test_a_shutdown_command_is_confirmed_by_the_state(service, settings, tmp_path):
     service.instances[NUMBER].update(actual_status="exited", intended_status="stopped")
     marker = tmp_path / "ended"
-    assert vast.shutdown(replace(settings, shutdown=f"touch {marker}")) == "stopped"
+    assert vast.shutdown(replace(settings, shutdown=f"{TOUCH} {marker}")) == "stopped"
     assert marker.exists()
 
 
 def test_a_shutdown_command_that_changes_nothing_is_reported(settings):
     with pytest.raises(UserError, match="STILL COSTS MONEY"):
-        vast.shutdown(machine(replace(settings, shutdown="cd /"), patience_s=0.3))
+        vast.shutdown(machine(replace(settings, shutdown="/bin/true"), patience_s=0.3))
 
 
 def test_a_shutdown_command_on_a_machine_that_is_not_vast_s_is_unconfirmed(settings):
-    assert vast.shutdown(replace(settings, shutdown="cd /", instance_id=None)) == "unconfirmed"
-    with pytest.raises(UserError, match="status 3"):
-        vast.shutdown(replace(settings, shutdown="exit 3", instance_id=None))
+    assert vast.shutdown(replace(settings, shutdown="/bin/true", instance_id=None)) == "unconfirmed"
+    with pytest.raises(UserError, match=r"failed \(1\).*STILL COSTS MONEY"):
+        vast.shutdown(replace(settings, shutdown="/bin/false", instance_id=None))
+    with pytest.raises(UserError, match=r"cannot be run.*STILL COSTS MONEY"):
+        vast.shutdown(replace(settings, shutdown="/no/such/program", instance_id=None))
 
 
 def test_offers_meet_every_condition_and_come_cheapest_first(service, settings):
@@ -179,24 +202,26 @@ def test_offers_meet_every_condition_and_come_cheapest_first(service, settings):
         offer(11, rentable=False),
         offer(12, verified=False),
     ]
-    assert [found.id for found in vast.find_offers(settings)] == [2, 1]
+    assert [found.id for found in offers.find_offers(settings)] == [2, 1]
 
 
 def test_filters_that_vast_ignores_are_applied_here(service, settings, monkeypatch):
     service.offers = [offer(1), offer(2, gpu_ram=48000), offer(3, dph_total=9), offer(4, driver_vers=1)]
     monkeypatch.setattr(service, "matches", lambda row, query: True)
-    assert [found.id for found in vast.find_offers(settings)] == [1]
+    assert [found.id for found in offers.find_offers(settings)] == [1]
 
 
 def test_an_interruptible_offer_is_bid_for(service, settings):
     service.offers = [offer(1, min_bid=1.0), offer(2, min_bid=0.5, dph_total=9.0), offer(3, min_bid=2.4)]
-    found = vast.find_offers(machine(settings, interruptible=True, bid_factor=1.2))
+    found = offers.find_offers(machine(settings, interruptible=True, bid_factor=1.2))
     assert [(entry.id, entry.rate_usd_per_h) for entry in found] == [(2, 0.6), (1, 1.2)]
     assert service.requests[-1].body["type"] == "bid"
 
 
 def create(settings):
-    return vast.create_instance(settings, vast.find_offers(settings)[0], {"HF_TOKEN": "canary"}, "true")
+    label = "blueprint-main-00000a0b0c0d"
+    number = offers.create_instance(settings, offers.find_offers(settings)[0], label, {"HF_TOKEN": "canary"}, "true")
+    return number, label
 
 
 def test_renting_returns_the_instance(service, settings):
@@ -224,10 +249,10 @@ def test_renting_that_never_arrived_is_said(service, settings):
 
 def test_renting_what_somebody_else_took_is_said(service, settings):
     service.offers = [offer(1)]
-    chosen = vast.find_offers(settings)[0]
+    chosen = offers.find_offers(settings)[0]
     service.offers = []
     with pytest.raises(UserError, match="no longer there"):
-        vast.create_instance(settings, chosen, {}, "true")
+        offers.create_instance(settings, chosen, "label", {}, "true")
 
 
 def test_a_rejected_request_is_explained(service, settings):

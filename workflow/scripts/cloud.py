@@ -3,15 +3,18 @@
 python workflow/scripts/cloud.py restore     fill this checkout from the bucket, never over newer files
 python workflow/scripts/cloud.py sync        copy what is finished to the bucket once, and verify it
 python workflow/scripts/cloud.py ledger      count this machine's time and print the cost of all machines
-python workflow/scripts/cloud.py finish      final copy, verification, end of the instance (exit status 1: read why)
-python workflow/scripts/cloud.py guard       what Snakemake's onstart handler starts in the background
+python workflow/scripts/cloud.py finish      final copy, verification, end of the instance
+python workflow/scripts/cloud.py guard       what a run starts in the background
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -20,16 +23,19 @@ from rich.table import Table
 
 from blueprint import cli
 from blueprint.cloud import guard, ledger, lifecycle, sync
+from blueprint.cloud.accounts import Accounts
+from blueprint.cloud.bucket import LEDGER
+from blueprint.cloud.restore import restore as fill
 from blueprint.cloud.settings import CloudSettings, load
 from blueprint.errors import UserError
 
 
-def restore(settings: CloudSettings, root: Path) -> None:
+def restore(settings: CloudSettings, root: Path, _: int) -> None:
     """Fill the working directory from the bucket."""
-    print(lifecycle.describe(sync.restore(settings, root)))
+    print(lifecycle.describe(fill(settings, root)))
 
 
-def copy(settings: CloudSettings, root: Path) -> None:
+def copy(settings: CloudSettings, root: Path, _: int) -> None:
     """Copy to the bucket once, and verify.
 
     Raises:
@@ -43,13 +49,15 @@ def copy(settings: CloudSettings, root: Path) -> None:
     print("Verified: every finished file is in the bucket.")
 
 
-def cost(settings: CloudSettings, root: Path) -> None:
+def cost(settings: CloudSettings, root: Path, as_json: bool) -> None:
     """Count this machine's time (on an instance) and print all accounts."""
-    folder = root / sync.LEDGER
+    folder = root / LEDGER
     if settings.instance_id is not None:
-        account = guard.open_ledger(settings, root)
-        account.count()
-        account.write()
+        Accounts(settings, root).exchange()
+    if as_json:
+        accounts = [asdict(entry) for entry in ledger.entries(folder)]
+        print(json.dumps({"total_usd": ledger.total_usd(folder), "machines": accounts}, indent=2))
+        return
     table = Table(title=f"Cost of run {settings.run_id}", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("machine", "last counted (UTC)", "hours", "USD/h", "USD"):
         table.add_column(column)
@@ -61,23 +69,27 @@ def cost(settings: CloudSettings, root: Path) -> None:
     Console().print(table)
 
 
-def finish(settings: CloudSettings, root: Path) -> None:
-    """Final copy, verification, end of the instance.
+def finish(settings: CloudSettings, root: Path, status: int) -> None:
+    """Final copy, verification, end of the instance; ``status`` is the run's exit status.
 
-    Raises:
-        UserError: the results are not safe or the instance has not ended.
+    The exit status is 1 when the machine was not ended, 3 when it was, but work or results are not as they should be.
     """
-    is_done, message = lifecycle.finish(settings, root)
-    if not is_done:
-        raise UserError(message)
-    print(message)
+    if status:
+        logging.info("The run ended with status %d.", status)
+    ending = lifecycle.finish(settings, root, finished=status == 0)
+    print(ending)
+    if not ending.is_good:
+        sys.exit(3 if ending.machine else 1)
 
 
-def watch(settings: CloudSettings, root: Path) -> None:
+def watch(settings: CloudSettings, root: Path, _: int) -> None:
     """Be the guard of this working directory, unless there is one."""
     with guard.only_one(root) as is_only_one:
-        if is_only_one and not guard.Guard(settings, root).watch():
-            sys.exit(1)
+        if is_only_one:
+            ending = guard.Guard(settings, root).watch()
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(0 if ending.is_good else 1)  # whatever still hangs in a thread
 
 
 COMMANDS = {"restore": restore, "sync": copy, "ledger": cost, "finish": finish, "guard": watch}
@@ -88,11 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
-    parser.add_argument("--status", type=int, default=0, help="finish: exit status of the run, for the log")
+    parser.add_argument("--status", type=int, default=0, help="finish: exit status of the run")
+    parser.add_argument("--json", action="store_true", help="ledger: print JSON")
     arguments = parser.parse_args()
-    if arguments.status:
-        logging.info("The run ended with status %d.", arguments.status)
-    COMMANDS[arguments.command](load(arguments.settings), Path.cwd())
+    detail = arguments.json if arguments.command == "ledger" else arguments.status
+    COMMANDS[arguments.command](load(arguments.settings), Path.cwd(), detail)
 
 
 if __name__ == "__main__":

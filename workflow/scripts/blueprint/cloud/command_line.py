@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from functools import lru_cache
 from io import StringIO
+from typing import Any
 
 # Snakemake's modes that run no job, by the names of its own command line.
 WITHOUT_JOBS = (
@@ -18,9 +20,20 @@ WITHOUT_JOBS = (
 
 def is_real_run(argv: Sequence[str]) -> bool:
     """Whether Snakemake was called with these arguments to run jobs, as its own parser reads them."""
+    arguments = _parsed(tuple(argv))
+    no_jobs = any(getattr(arguments, mode) not in (None, False) for mode in WITHOUT_JOBS)
+    return not no_jobs and not is_a_look(argv)
+
+
+def is_a_look(argv: Sequence[str]) -> bool:
+    """Whether nothing but checks is asked for, which end no machine."""
+    targets = _parsed(tuple(argv)).targets
+    return bool(targets) and set(targets) <= {"preflight", "audit"}
+
+
+@lru_cache
+def _parsed(argv: tuple[str, ...]) -> Any:
     from snakemake.cli import parse_args  # absent where jobs run
 
     with redirect_stderr(StringIO()):  # it announces the profiles a second time
-        _, arguments = parse_args(list(argv))
-    is_check = bool(arguments.targets) and set(arguments.targets) <= {"preflight", "audit"}  # a look ends no machine
-    return not is_check and not any(getattr(arguments, mode) not in (None, False) for mode in WITHOUT_JOBS)
+        return parse_args(list(argv))[1]

@@ -20,26 +20,27 @@ import psutil
 from huggingface_hub import CacheNotFound, scan_cache_dir
 
 from blueprint.checks import Check, print_table
-from blueprint.cloud import sync, vast
-from blueprint.cloud.settings import EXAMPLE_ENV, PROVIDER_MODES, CloudSettings, placeholder_problem
-from blueprint.config import all_clips, clips_of, variants_of
-from blueprint.enrich import requirements
-from blueprint.enrich.gpu import find_gpus
+from blueprint.cloud import bucket as buckets
+from blueprint.cloud import vast
+from blueprint.cloud.accounts import store_of
+from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
+from blueprint.cloud.shutdown import PROVIDER_MODES, absence_problem, placeholder_problem
+from blueprint.engines import ENVIRONMENTS, engine, hub
+from blueprint.engines.base import Engine, Repository
+from blueprint.engines.gpu import check_vram, find_gpus
 from blueprint.errors import UserError
+from blueprint.plan import clips_of, planned_clips, variants_of
 
 GB = 1e9
 CHECK_PATIENCE_S = 20.0
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 OLDEST_DRIVER = "580.65.06"
-"""For CUDA 13, which the environments `render` and `cosmos-diffusers` are built with (Cosmos takes 570.124.06)."""
+"""For CUDA 13, which this project's own environments are built with."""
 
-# Estimates in GB. Environments: number and size of those that jobs run in, torch with its CUDA in each. Weights: what
-# the engine downloads at most. RAM: models are loaded into it before they go to the GPU.
-CONDA_FOLDER = Path(".snakemake/conda")
-ENVIRONMENTS = {"photometric": 2, "cosmos-transfer2.5": 3, "diffusers": 3}
-ENVIRONMENTS_GB = {"photometric": 18.0, "cosmos-transfer2.5": 40.0, "diffusers": 27.0}
-WEIGHTS_GB = {"photometric": 0.0, "cosmos-transfer2.5": 60.0, "diffusers": 35.0}
-RAM_GB = {"photometric": 2.0, "cosmos-transfer2.5": 32.0, "diffusers": 32.0}
+CONDA_FOLDERS = (Path(".snakemake/conda"), Path("~/.cache/blueprint/conda").expanduser())
+"""Where the profiles keep the environments."""
+CLOCK_TOLERANCE_S = 300.0
+"""A clock that is further off is refused: times decide what is made again, and B2 signs by them."""
 
 # Bytes per pixel and frame that the products of a clip take at most: H.264 at the workflow's quality stays below
 # 0.5 byte, the archive of depth holds 4 bytes of depth and 1 of alpha and is compressed, frames are decoded one by one.
@@ -78,9 +79,16 @@ def run(settings: CloudSettings | None, config: Mapping[str, Any], root: Path) -
                 f"Correct bucket, prefix or key ({settings.source}, {EXAMPLE_ENV}).",
                 partial(bucket_access, quick),
             ),
+            _guarded(
+                "clock", "Set the clock (`timedatectl set-ntp true`), or rent another machine.", partial(_clock, quick)
+            ),
             _guarded("Vast", f"Set VAST_API_KEY (see {EXAMPLE_ENV}).", partial(_vast, quick)),
             _guarded("hourly rate", f"Set rate_usd_per_h in {settings.source}.", partial(_rate, quick)),
-            _guarded("shutdown", f"Set shutdown in {settings.source} to stop or destroy.", partial(shutdown, quick)),
+            _guarded(
+                "shutdown",
+                f"Set shutdown in {settings.source} to stop or destroy.",
+                partial(shutdown, quick, here=True),
+            ),
         ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return [check for found in pool.map(lambda check: check(), checks) for check in found]
@@ -113,18 +121,24 @@ def _guarded(name: str, remedy: str, check: Callable[[], list[Check]]) -> Callab
 
 def vram_needed_gb(config: Mapping[str, Any]) -> float:
     """GB of memory that one card needs for the largest clip of a completed configuration."""
-    largest = max(all_clips(config), key=lambda clip: clip["width"] * clip["height"])
-    return requirements.vram_needed_gb(config["enrich"], largest["width"], largest["height"])
+    enrich = config["enrich"]
+    largest = max(planned_clips(config), key=lambda clip: clip.width * clip.height)
+    return engine(enrich["engine"]).vram_needed_gb(enrich, largest.width, largest.height)
+
+
+def repositories_needed(config: Mapping[str, Any]) -> list[Repository]:
+    """The repositories that the enrichment of a completed configuration downloads from."""
+    return engine(config["enrich"]["engine"]).repositories(config["enrich"])
 
 
 def _gpus(config: Mapping[str, Any]) -> list[Check]:
-    engine, backend = config["enrich"]["engine"], config["render"]["backend"]
+    name, backend = config["enrich"]["engine"], config["render"]["backend"]
     needed_gb = vram_needed_gb(config)
     if not needed_gb and backend != "gsplat":
-        return [Check("GPU", "skip", f"engine {engine} and render backend {backend} need none", "Nothing to do.")]
+        return [Check("GPU", "skip", f"engine {name} and render backend {backend} need none", "Nothing to do.")]
     gpus = find_gpus()
     if not gpus:
-        raise UserError(f"nvidia-smi finds none, and engine {engine} with render backend {backend} needs one")
+        raise UserError(f"nvidia-smi finds none, and engine {name} with render backend {backend} needs one")
     old = _version(gpus[0].driver) < _version(OLDEST_DRIVER)
     return [
         Check("GPU", "ok", f"{len(gpus)} x {gpus[0].name}"),
@@ -134,7 +148,7 @@ def _gpus(config: Mapping[str, Any]) -> list[Check]:
             f"{gpus[0].driver}, at least {OLDEST_DRIVER} is needed",
             f"Rent a machine with driver {OLDEST_DRIVER} or newer (vast.min_driver)." if old else "",
         ),
-        requirements.check_vram(needed_gb, gpus),
+        check_vram(needed_gb, gpus),
     ]
 
 
@@ -150,7 +164,7 @@ def products_gb(config: Mapping[str, Any], root: Path) -> float:
     """
     total = 0.0
     for facility in config["facilities"]:
-        for name, clip in clips_of(config, facility["name"]).items():
+        for name, clip in clips_of(config, facility).items():
             pixels = clip["frames"] * clip["width"] * clip["height"]
             folder = root / facility["name"]
             costs = {
@@ -164,25 +178,33 @@ def products_gb(config: Mapping[str, Any], root: Path) -> float:
     return total / GB + LOGS_AND_REPORT_GB
 
 
+def environments_of(chosen: Engine) -> set[str]:
+    """The environments with torch that the jobs of a run are in."""
+    return {"render", "metrics", chosen.environment}
+
+
 def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
     """GB that a run on this machine may still write: results, weights that are not cached yet, and, where there is a
     conda, the environments, unless all of them are there."""
-    engine = config["enrich"]["engine"]
-    weights_gb = max(0.0, WEIGHTS_GB[engine] - _cached_gb(config))
-    finished = len(list(CONDA_FOLDER.glob("*.env_setup_done")))
-    environments_gb = ENVIRONMENTS_GB[engine] if shutil.which("conda") and finished < ENVIRONMENTS[engine] else 0.0
+    chosen = engine(config["enrich"]["engine"])
+    weights_gb = max(0.0, chosen.weights_gb - _cached_gb(config))
+    finished = sum(1 for folder in CONDA_FOLDERS for _ in folder.glob("*.env_setup_done"))
+    names = environments_of(chosen)
+    absent = shutil.which("conda") and finished < len(names)
+    environments_gb = sum(ENVIRONMENTS[name].disk_gb for name in names) if absent else 0.0
     return products_gb(config, root) + weights_gb + environments_gb
 
 
 def rented_disk_needed_gb(config: Mapping[str, Any]) -> float:
     """GB that the disk of a machine must have which is rented for the whole run: as above, from nothing, plus the
     container's image."""
-    engine = config["enrich"]["engine"]
-    return products_gb(config, Path()) + WEIGHTS_GB[engine] + ENVIRONMENTS_GB[engine] + IMAGE_GB
+    chosen = engine(config["enrich"]["engine"])
+    environments_gb = sum(ENVIRONMENTS[name].disk_gb for name in environments_of(chosen))
+    return products_gb(config, Path()) + chosen.weights_gb + environments_gb + IMAGE_GB
 
 
 def _cached_gb(config: Mapping[str, Any]) -> float:
-    needed = {repository.id for repository in requirements.repositories_needed(config)}
+    needed = {repository.id for repository in repositories_needed(config)}
     try:
         return sum(cached.size_on_disk for cached in scan_cache_dir().repos if cached.repo_id in needed) / GB
     except CacheNotFound:
@@ -198,26 +220,26 @@ def disk(config: Mapping[str, Any], root: Path) -> list[Check]:
     return [Check("disk", "ok", f"{free_gb:.1f} GB free, the run may write {needed_gb:.1f} GB")]
 
 
-def _memory(engine: str) -> list[Check]:
-    needed_gb = RAM_GB[engine]
+def _memory(name: str) -> list[Check]:
+    needed_gb = engine(name).ram_gb
     free_gb = psutil.virtual_memory().available / GB
     if CGROUP_LIMIT.exists() and (limit := CGROUP_LIMIT.read_text(encoding="utf-8").strip()).isdecimal():
         free_gb = min(free_gb, int(limit) / GB)
     if free_gb < needed_gb:
-        raise UserError(f"{free_gb:.1f} GB available, {engine} needs {needed_gb:.1f} GB")
-    return [Check("RAM", "ok", f"{free_gb:.1f} GB available, {engine} needs {needed_gb:.1f} GB")]
+        raise UserError(f"{free_gb:.1f} GB available, {name} needs {needed_gb:.1f} GB")
+    return [Check("RAM", "ok", f"{free_gb:.1f} GB available, {name} needs {needed_gb:.1f} GB")]
 
 
 def hugging_face(config: Mapping[str, Any], settings: CloudSettings | None) -> list[Check]:
-    repositories = requirements.repositories_needed(config)
+    repositories = repositories_needed(config)
     if not repositories:
         return [Check("Hugging Face", "skip", f"engine {config['enrich']['engine']} needs no model", "Nothing to do.")]
     token = settings.hf_token if settings else os.environ.get("HF_TOKEN")
-    return requirements.check_access(repositories, token)
+    return hub.check_access(repositories, token)
 
 
 def bucket_access(settings: CloudSettings) -> list[Check]:
-    bucket = sync.Bucket(settings, Path.cwd())
+    bucket = buckets.Bucket(settings, Path.cwd())
     # Outside the folders that are synced, so that no machine ever restores it. Hidden afterwards, which needs no right
     # to delete.
     probe, content = f"{bucket.remote}/probe/{secrets.token_hex(8)}", "blueprint"
@@ -227,8 +249,21 @@ def bucket_access(settings: CloudSettings) -> list[Check]:
     finally:
         bucket.rclone("deletefile", probe)
     if found != content:
-        raise UserError(f"{sync.remote_path(settings)}: what was written came back as {len(found)} other characters")
-    return [Check("B2", "ok", f"wrote, read and hid a probe in {sync.remote_path(settings)}")]
+        raise UserError(f"{buckets.remote_path(settings)}: what was written came back as {len(found)} other characters")
+    return [Check("B2", "ok", f"wrote, read and hid a probe in {buckets.remote_path(settings)}")]
+
+
+def _clock(settings: CloudSettings) -> list[Check]:
+    try:
+        offset_s = store_of(settings).authorise()
+    except UserError as error:
+        return [Check("clock", "unknown", f"B2 does not say what time it is ({error})", "See the check of B2.")]
+    found = (
+        f"{abs(offset_s):.0f} s {'behind' if offset_s > 0 else 'ahead of'} B2's clock, {CLOCK_TOLERANCE_S:g} s allowed"
+    )
+    if abs(offset_s) > CLOCK_TOLERANCE_S:
+        raise UserError(found)
+    return [Check("clock", "ok", found)]
 
 
 def _vast(settings: CloudSettings) -> list[Check]:
@@ -255,7 +290,8 @@ def _rate(settings: CloudSettings) -> list[Check]:
     return [Check("hourly rate", "ok", f"{rate:.3f} USD/h: {settings.max_cost_usd:g} USD last {hours:.1f} h")]
 
 
-def shutdown(settings: CloudSettings) -> list[Check]:
-    if problem := placeholder_problem(settings.shutdown):
+def shutdown(settings: CloudSettings, here: bool = False) -> list[Check]:
+    """Whether the setting ends a machine; ``here``: this one, on which a command has to be found."""
+    if problem := placeholder_problem(settings.shutdown) or (here and absence_problem(settings.shutdown)):
         raise UserError(problem)
     return [Check("shutdown", "ok", settings.shutdown)]

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from blueprint import config as configuration
-from blueprint.cloud.settings import EXAMPLE_ENV, PROVIDER_MODES, CloudSettings, placeholder_problem
-from blueprint.enrich import requirements
+from blueprint import system
+from blueprint.cloud import host_checks
+from blueprint.cloud.accounts import store_of
+from blueprint.cloud.bucket import LEDGER, Bucket, Stamp
+from blueprint.cloud.launched import VARIABLE, Launch, hours_left
+from blueprint.cloud.ledger import read_entry
+from blueprint.cloud.manifest import Manifest
+from blueprint.cloud.offers import Offer
+from blueprint.cloud.reaper import place_digest
+from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
+from blueprint.cloud.shutdown import PROVIDER_MODES, placeholder_problem
+from blueprint.engines import engine
 from blueprint.errors import UserError
 
 BOOTSTRAP = Path("profiles/vast/bootstrap.sh")
 LONGEST_ONSTART = 4048
 TOKEN_HELPER = '!f() { echo username=x-access-token; echo "password=$GIT_TOKEN"; }; f'
 """Lets git read a token from the environment, as in the bootstrap script."""
+DEADLINE_MARGIN_S = 900.0
+"""Between the time at which a machine ends itself at the latest, and that at which the reaper does."""
 SCENE_FOLDER = "resources"
 """Only scenes below it are restored from the bucket on the machine."""
 
@@ -58,8 +67,8 @@ def source_of(root: Path, remote: str, url: str | None = None) -> Source:
     return Source(_clonable(url or address), commit)
 
 
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+def _git(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    done = system.git(root, *arguments, check=False, environment=environment)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise UserError(f"{root}: `git {' '.join(arguments)}` failed ({reason[0]}). Run it from a pushed clone.")
@@ -88,34 +97,14 @@ def refuse_unreachable(source: Source, token: str | None) -> None:
     Raises:
         UserError: it cannot.
     """
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_TOKEN": token or ""}
     helpers = ["-c", "credential.helper="] + (["-c", f"credential.helper={TOKEN_HELPER}"] if token else [])
-    done = subprocess.run(
-        ["git", *helpers, "ls-remote", "--quiet", source.url, "HEAD"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = [*helpers, "ls-remote", "--quiet", source.url, "HEAD"]
+    done = system.git(Path.cwd(), *asked, check=False, environment={"GIT_TOKEN": token or ""})
     if done.returncode:
         raise UserError(
             f"git remote: {source.url} cannot be read without this computer's credentials. For a private repository "
             f"set GIT_TOKEN (see {EXAMPLE_ENV}); otherwise give --repository."
         )
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A configuration file, completed.
-
-    Raises:
-        UserError: unreadable, or not valid.
-    """
-    try:
-        return configuration.complete(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}). Name a configuration.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error}). Correct it.") from error
 
 
 def refuse_incomplete_settings(settings: CloudSettings, config: Mapping[str, Any]) -> None:
@@ -129,7 +118,7 @@ def refuse_incomplete_settings(settings: CloudSettings, config: Mapping[str, Any
         "B2_APPLICATION_KEY": settings.application_key,
         "VAST_API_KEY": settings.vast_api_key,
     }
-    if requirements.repositories_needed(config):
+    if engine(config["enrich"]["engine"]).repositories(config["enrich"]):
         needed["HF_TOKEN"] = settings.hf_token
     problems = [
         f"environment: {name}: not set. Set it, or fill it in in config/runtime.env (see {EXAMPLE_ENV})."
@@ -153,7 +142,41 @@ def refuse_untracked(root: Path, *paths: str) -> None:
     tracked = _tracked(root)
     for path in paths:
         if path not in tracked:
-            raise UserError(f"{path}: is not in the repository. Commit and push it, and name it relative to {root}.")
+            raise UserError(
+                f"{path}: is not in the repository, from which the machine gets it. Name it relative to {root}, commit "
+                "it, and push; where you may not push, to a fork of yours: `git remote add fork <its address>`, "
+                "`git push fork HEAD`, `launch --remote fork`."
+            )
+
+
+def refuse_needless(config: Mapping[str, Any], configfile: str) -> None:
+    """Refuse to rent a GPU for what needs none.
+
+    Raises:
+        UserError: neither the engine nor the rasterizer of the configuration asks for one.
+    """
+    if not host_checks.vram_needed_gb(config) and config["render"]["backend"] != "gsplat":
+        raise UserError(
+            f"{configfile}: enrich.engine: found {config['enrich']['engine']}, which needs no GPU: run it here, for "
+            "free. To rent one all the same, launch with --gpu-anyway."
+        )
+
+
+def problems(root: Path, settings: CloudSettings, config: Mapping[str, Any], configfile: str) -> list[str]:
+    """All that a launch would be refused for, as far as it can be seen without asking anybody."""
+    steps = (
+        lambda: refuse_needless(config, configfile),
+        lambda: refuse_incomplete_settings(settings, config),
+        lambda: refuse_untracked(root, configfile),
+        lambda: scenes_to_upload(root, config),
+    )
+    found = []
+    for step in steps:
+        try:
+            step()
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 def _tracked(root: Path) -> set[str]:
@@ -197,8 +220,60 @@ def bootstrap_script(root: Path) -> str:
     return text
 
 
+def upload_scenes(settings: CloudSettings, root: Path, scenes: Sequence[str]) -> int:
+    """Copy scenes to the bucket that are not there as they are here, with their digests; how many there were.
+
+    Raises:
+        UserError: the bucket could not be written.
+    """
+    bucket = Bucket(settings, root)
+    known, here = bucket.listing(), {scene: Stamp.of((root / scene).stat()) for scene in scenes}
+    missing = {scene: stamp for scene, stamp in here.items() if known.get(scene) != stamp}
+    lists = Manifest(root).add(missing, {})
+    bucket.upload(missing | {path: Stamp.of((root / path).stat()) for path in lists})
+    return len(missing)
+
+
+def spent_usd(settings: CloudSettings) -> float:
+    """What the machines of this run have cost before, by their accounts in the bucket.
+
+    Raises:
+        UserError: the bucket cannot be read.
+    """
+    store, total = store_of(settings), 0.0
+    for found in store.list(f"{LEDGER}/"):
+        total += read_entry(Path(found.name).stem, store.get(found.name) or b"").cost_usd
+    return total
+
+
+def order(settings: CloudSettings, offer: Offer, earlier_usd: float, now_s: float) -> Launch:
+    """The launch record of a machine that is about to be rented; it has a label of its own.
+
+    Args:
+        earlier_usd: what the run has cost before.
+        now_s: seconds since 1970, by B2's clock.
+    """
+    hours = hours_left(settings.max_hours, settings.max_cost_usd, earlier_usd, offer.rate_usd_per_h)
+    finish_s = settings.final_copy_s + 5 * settings.machine["patience_s"] + 2 * settings.call_s
+    return Launch(
+        label=f"blueprint-{settings.run_id}-{place_digest(settings)}{secrets.token_hex(4)}",
+        run_id=settings.run_id,
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        endpoint=settings.endpoint,
+        launched_s=now_s,
+        deadline_s=now_s + hours * 3600 + settings.grace_s + finish_s + DEADLINE_MARGIN_S,
+        rate_usd_per_h=offer.rate_usd_per_h,
+        max_hours=hours,
+        setup_s=settings.setup_hours * 3600,
+        finish_s=finish_s,
+        guard_silent_s=settings.guard_silent_s,
+        interval_s=settings.interval_s,
+    )
+
+
 def environment_of(
-    settings: CloudSettings, source: Source, configfile: str | None, with_account_key: bool
+    settings: CloudSettings, source: Source, configfile: str | None, with_account_key: bool, launch: Launch
 ) -> dict[str, str]:
     """Variables of the container, secrets among them: whoever can read the Vast account or owns the host can read them.
 
@@ -209,6 +284,8 @@ def environment_of(
         "BLUEPRINT_REPOSITORY": source.url,
         "BLUEPRINT_COMMIT": source.commit,
         "BLUEPRINT_SETTINGS": settings.source,
+        VARIABLE: launch.to_text(),
+        "FINISH_LIMIT_S": f"{launch.finish_s:.0f}",
     }
     if not with_account_key:
         del environment["VAST_API_KEY"]

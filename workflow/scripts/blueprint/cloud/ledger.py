@@ -4,55 +4,32 @@ Each machine writes its own file below `results/.cloud/ledger/`, so that machine
 files travel to the bucket and back with the results, and their sum is the cost of the run.
 
 Time is taken from the clock that counts since boot, sleep included. The wall clock plays no part in the cost: it may
-be set while a run goes on, and is only written down for people to read.
+be set while a run goes on, and is only written down for people to read. Standard library alone, since an account is
+opened before anything is installed.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
-import psutil
-
-from blueprint.cloud.settings import CloudSettings
+from blueprint.cloud.machine import boot_clock_s
 from blueprint.errors import UserError
-from blueprint.files import read_json, write_json
+from blueprint.files import write_json
 
 log = logging.getLogger(__name__)
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 JUMP_S = 60.0
 """A larger disagreement between the two clocks is worth a line in the log."""
-
-
-def boot_clock_s() -> float:
-    """Seconds since boot, including those asleep; unaffected by setting the time."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def machine_id(instance_id: int | None) -> str:
-    """Name of this machine from this start on: another instance, boot or container start gets another name.
-
-    A container that is stopped and started again must not be billed for the time between.
-    """
-    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else "unknown"
-    started = f"{psutil.Process(1).create_time():.0f}" if psutil.pid_exists(1) else "unknown"
-    name = f"{instance_id}|{boot}|{started}"
-    return f"{instance_id or 'local'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def container_age_s(environ: Mapping[str, str] = os.environ) -> float:
-    """Seconds since a Vast container started, which are billed before anybody opens an account; 0 elsewhere."""
-    if "CONTAINER_ID" not in environ:
-        return 0.0
-    return max(0.0, time.time() - psutil.Process(1).create_time())
+HIGHEST_USD_PER_H = 1000.0
+"""No machine costs more: an account beyond it is a mistake, or somebody else's file."""
+LONGEST_S = 366 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +57,11 @@ class Entry:
             updated=wall,
         )
 
+    def priced(self, rate_usd_per_h: float) -> Entry:
+        """The account at another rate from now on, or from its beginning when none was known so far."""
+        past_usd = self.cost_usd if self.rate_usd_per_h else self.cost_usd or cost_usd(self.seconds, rate_usd_per_h)
+        return replace(self, rate_usd_per_h=rate_usd_per_h, cost_usd=past_usd)
+
 
 def cost_usd(seconds: float, rate_usd_per_h: float) -> float:
     """US dollars for a time at an hourly rate."""
@@ -91,31 +73,47 @@ def is_spent(total_usd: float, max_cost_usd: float) -> bool:
     return max_cost_usd > 0 and total_usd >= max_cost_usd
 
 
-def entries(folder: Path) -> list[Entry]:
-    """The accounts of all machines.
+def read_entry(name: str, text: str | bytes) -> Entry:
+    """An account from the text of its file.
+
+    Args:
+        name: the file's name without suffix, which is the machine's.
 
     Raises:
-        UserError: a file is not an account.
+        UserError: it is none, or its figures are impossible.
     """
+    try:
+        entry = Entry(**json.loads(text))
+        figures = (entry.seconds, entry.cost_usd, entry.rate_usd_per_h)
+        highest = (LONGEST_S, cost_usd(entry.seconds, HIGHEST_USD_PER_H) + 0.01, HIGHEST_USD_PER_H)
+        sound = (
+            all(0 <= figure <= bound for figure, bound in zip(figures, highest))  # noqa: B905 - equal lengths
+            and math.isfinite(entry.clock_s)
+            and entry.machine == name
+        )
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(
+            f"ledger: {name}.json is no account, or its figures are impossible (found {str(text)[:200]!r}). It is NOT "
+            "counted: add its machine's cost by hand, and take it off max_cost_usd."
+        )
+    return entry
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The accounts of all machines; a file that is none is told of and left out, for it must not stop a run."""
     found = []
-    for path in sorted(folder.glob("*.json")):
-        values = read_json(path)
+    for path in sorted(folder.glob("[!.]*.json")):  # what is hidden is being written
         try:
-            entry = Entry(**values)
-            sound = all(map(math.isfinite, (entry.seconds, entry.cost_usd, entry.clock_s, entry.rate_usd_per_h)))
-        except TypeError:
-            sound = False
-        if not sound:
-            raise UserError(
-                f"{path}: not an account of the cost ledger (found {values!r}). Restore it from an older version in "
-                "the bucket, or delete it if its cost need not count."
-            )
-        found.append(entry)
+            found.append(read_entry(path.stem, path.read_bytes()))
+        except (UserError, OSError) as error:
+            log.warning("%s", error)
     return found
 
 
 def total_usd(folder: Path) -> float:
-    """Cost of the run over all machines; raises `UserError` as `entries` does."""
+    """Cost of the run over all machines."""
     return math.fsum(entry.cost_usd for entry in entries(folder))
 
 
@@ -126,7 +124,7 @@ class Ledger:
         self,
         folder: Path,
         machine: str,
-        rate_usd_per_h: float,
+        rate_usd_per_h: float | None,
         age_s: float = 0.0,
         clock_s: Callable[[], float] = boot_clock_s,
         wall_s: Callable[[], float] = time.time,
@@ -134,19 +132,26 @@ class Ledger:
         """Open or continue the account; the time since it was last written counts (a guard that died is no discount).
 
         Args:
+            rate_usd_per_h: None takes the account's own, 0 when it has none yet.
             age_s: time before the account was opened that is billed too.
-
-        Raises:
-            UserError: a file of the ledger cannot be read.
         """
-        self._path = folder / f"{machine}.json"
+        self.folder, self.machine = folder, machine
         self._clock_s, self._wall_s = clock_s, wall_s
         accounts = {entry.machine: entry for entry in entries(folder)}
         now, wall = clock_s(), self._wall()
         self._wall_minus_clock_s = wall_s() - now
-        self.earlier_usd = math.fsum(entry.cost_usd for name, entry in accounts.items() if name != machine)
-        own = accounts.get(machine) or Entry(machine, rate_usd_per_h, 0.0, 0.0, now - age_s, started=wall, updated=wall)
-        self.entry = replace(own.advanced(now, wall), rate_usd_per_h=rate_usd_per_h)
+        own = accounts.pop(machine, None) or Entry(
+            machine, rate_usd_per_h or 0.0, 0.0, 0.0, now - age_s, started=wall, updated=wall
+        )
+        self.earlier_usd = math.fsum(entry.cost_usd for entry in accounts.values())
+        self.entry = own.advanced(now, wall)
+        if rate_usd_per_h is not None:
+            self.entry = self.entry.priced(rate_usd_per_h)
+
+    @property
+    def path(self) -> Path:
+        """The file of this machine's account."""
+        return self.folder / f"{self.machine}.json"
 
     @property
     def total_usd(self) -> float:
@@ -163,23 +168,38 @@ class Ledger:
         self.entry = self.entry.advanced(now, self._wall())
         return self.total_usd
 
+    def reprice(self, rate_usd_per_h: float) -> None:
+        """Count on at another rate."""
+        self.count()
+        if rate_usd_per_h != self.entry.rate_usd_per_h:
+            log.warning(
+                "The hourly rate is %.4f US dollars now (it was %.4f)", rate_usd_per_h, self.entry.rate_usd_per_h
+            )
+            self.entry = self.entry.priced(rate_usd_per_h)
+
+    def look_around(self) -> None:
+        """Take up what the other machines' accounts have come to."""
+        self.earlier_usd = math.fsum(
+            entry.cost_usd for entry in entries(self.folder) if entry.machine != self.entry.machine
+        )
+
     def write(self) -> None:
         """Write this machine's account; the file appears whole."""
-        write_json(self._path, asdict(self.entry))
+        write_json(self.path, asdict(self.entry))
 
     def _wall(self) -> str:
-        return datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(self._wall_s(), timezone.utc).isoformat(timespec="seconds")  # noqa: UP017 - 3.10
 
 
-def refuse_spent(settings: CloudSettings, folder: Path) -> None:
+def refuse_spent(source: str, max_cost_usd: float, folder: Path) -> None:
     """Stop before anything starts when the machines before this one have used up the budget.
 
     Raises:
         UserError: the budget is spent.
     """
     spent_usd, machines = total_usd(folder), len(entries(folder))
-    if is_spent(spent_usd, settings.max_cost_usd):
+    if is_spent(spent_usd, max_cost_usd):
         raise UserError(
-            f"{settings.source}: max_cost_usd: {settings.max_cost_usd:g} is spent: this run has cost {spent_usd:.2f} "
+            f"{source}: max_cost_usd: {max_cost_usd:g} is spent: this run has cost {spent_usd:.2f} "
             f"US dollars on {machines} machine{'s' * (machines != 1)}. Raise max_cost_usd, or start a new run_id."
         )

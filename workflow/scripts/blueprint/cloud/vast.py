@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import secrets
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,9 +23,10 @@ from tenacity import (
     wait_random_exponential,
 )
 from vastai import VastAI
-from vastai.api.query import numeric_version
 
-from blueprint.cloud.settings import PROVIDER_MODES, CloudSettings
+from blueprint import system
+from blueprint.cloud.settings import CloudSettings
+from blueprint.cloud.shutdown import PROVIDER_MODES, words_of
 from blueprint.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,8 @@ REQUEST_TIMEOUT_S = 60.0
 LONGEST_PAUSE_S = 15.0
 LONGEST_WAIT_S = 60.0
 """Cap on a `Retry-After` of the server."""
+COMMAND_S = 300.0
+SCHEDULE_S = 7 * 86_400.0
 HALTED = ("stopped", "exited")
 """Container states without GPU charges, once a stop is what was asked for."""
 
@@ -69,19 +70,8 @@ class Instance:
     message: str = ""
     ssh: str = ""
     """``root@host -p port``, empty when unknown."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A machine that could be rented. ``rate_usd_per_h`` is what it will cost, for an interruptible one the bid."""
-
-    id: int
-    gpu: str
-    vram_gb: float
-    rate_usd_per_h: float
-    reliability: float
-    disk_gb: float
-    location: str
+    started_s: float | None = None
+    """When it was rented (seconds since 1970)."""
 
 
 def client(settings: CloudSettings) -> VastAI:
@@ -97,7 +87,7 @@ def client(settings: CloudSettings) -> VastAI:
     return api
 
 
-def _ask(request: Callable[[], Answer], doing: str) -> Answer:
+def ask(request: Callable[[], Answer], doing: str) -> Answer:
     """One request, its failures sorted: `Unreachable` may be repeated, `UserError` not, `LookupError` is a 404."""
     try:
         return request()
@@ -123,10 +113,10 @@ def _explanation(response: requests.Response) -> str:
         return response.text[:200]
 
 
-def _patiently(request: Callable[[], Answer], doing: str, patience_s: float) -> Answer:
+def patiently(request: Callable[[], Answer], doing: str, patience_s: float) -> Answer:
     """Repeat a request until it is answered, at most for ``patience_s``."""
     try:
-        return _retrying(Unreachable, patience_s)(_ask, request, doing)
+        return _retrying(Unreachable, patience_s)(ask, request, doing)
     except RetryError as error:
         reason = error.last_attempt.exception()
         raise UserError(
@@ -174,7 +164,7 @@ def describe(settings: CloudSettings, instance_id: int | None = None) -> Instanc
     api = client(settings)
     patience_s = settings.machine["patience_s"]
     try:
-        row = _patiently(lambda: api.show_instance(number), f"asking for instance {number}", patience_s)
+        row = patiently(lambda: api.show_instance(number), f"asking for instance {number}", patience_s)
     except LookupError:
         row = None
     return _instance(number, row)
@@ -193,6 +183,7 @@ def _instance(number: int, row: Mapping[str, Any] | None) -> Instance:
         rate_usd_per_h=rate if isinstance(rate, int | float) and math.isfinite(rate) and rate > 0 else None,
         message=(row.get("status_msg") or "").strip(),
         ssh=f"root@{host} -p {port}" if host and port else "",
+        started_s=row.get("start_date"),
     )
 
 
@@ -234,7 +225,7 @@ def list_instances(settings: CloudSettings) -> list[Instance]:
         UserError: no key, a refused key, or no answer.
     """
     api = client(settings)
-    rows = _patiently(api.show_instances, "listing the instances", settings.machine["patience_s"])
+    rows = patiently(api.show_instances, "listing the instances", settings.machine["patience_s"])
     return [_instance(row["id"], row) for row in rows]
 
 
@@ -247,7 +238,7 @@ def logs(settings: CloudSettings, instance_id: int, lines: int) -> str:
     api = client(settings)
     patience_s = settings.machine["patience_s"]
     try:
-        text = _patiently(lambda: api.logs(instance_id, tail=str(lines)), "asking for the log", patience_s)
+        text = patiently(lambda: api.logs(instance_id, tail=str(lines)), "asking for the log", patience_s)
     except (LookupError, TimeoutError):
         raise UserError(f"Vast has no log of instance {instance_id}. Look whether it exists: `status`.") from None
     if not isinstance(text, str):
@@ -267,8 +258,8 @@ def shutdown(settings: CloudSettings, mode: str | None = None, instance_id: int 
         The state that was read back; ``unconfirmed`` after a command on a machine that Vast does not know.
 
     Raises:
-        UserError: the request was refused, Vast did not answer, or the state never changed: the machine still costs
-            money, and the message says how to end it by hand.
+        UserError: Vast does not know the instance, refused, did not answer, or the state never changed: the machine may
+            still cost money, and the message says how to end it by hand.
     """
     mode = settings.shutdown if mode is None else mode
     known = instance_id is not None or settings.instance_id is not None
@@ -279,19 +270,26 @@ def shutdown(settings: CloudSettings, mode: str | None = None, instance_id: int 
     number = instance_of(settings) if instance_id is None else instance_id
     api = client(settings)
     requested = 0
+    is_known = mode not in PROVIDER_MODES
 
     def attempt() -> str:
-        nonlocal requested
+        nonlocal requested, is_known
         doing = f"ending instance {number} ({mode})"
         try:
             if mode in PROVIDER_MODES:
                 end = api.destroy_instance if mode == "destroy" else api.stop_instance
-                answer = _ask(lambda: end(number), doing)
+                try:
+                    answer = ask(lambda: end(number), doing)
+                except Unreachable:
+                    is_known = True  # it may have been carried out, and the answer lost
+                    raise
                 if answer.get("success") is False:
                     raise NotYet(f"refused: {answer.get('msg') or answer.get('error') or 'no reason given'}")
-                requested += 1
-            found = _instance(number, _ask(lambda: api.show_instance(number), doing)).state
+                requested, is_known = requested + 1, True
+            found = _instance(number, ask(lambda: api.show_instance(number), doing)).state
         except LookupError:
+            if not is_known:
+                raise UserError(f"Vast knows no instance {number} of this key's account.") from None
             found = "gone"
         if found == "gone" or (found == "stopped" and mode != "destroy"):
             return found
@@ -313,130 +311,37 @@ def shutdown(settings: CloudSettings, mode: str | None = None, instance_id: int 
 
 
 def _run_command(command: str) -> None:
-    done = subprocess.run(["bash", "-c", command], check=False)
-    if done.returncode:
+    try:
+        status: int | str = system.run(words_of(command), deadline_s=COMMAND_S).returncode
+    except UserError as error:
+        status = str(error)
+    if status:
         raise UserError(
-            f"cloud.yaml: shutdown: {command!r} ended with status {done.returncode}. THE MACHINE STILL COSTS MONEY. "
-            f"End it at {CONSOLE} and correct the command."
+            f"cloud.yaml: shutdown: {command!r} failed ({status}). THE MACHINE STILL COSTS MONEY. End it at {CONSOLE} "
+            "and correct the command."
         )
 
 
-def find_offers(settings: CloudSettings) -> list[Offer]:
-    """Machines that meet the settings' section ``vast``, cheapest first.
-
-    Vast filters; every condition is checked here again, since its API ignores filters it does not know.
-
-    Raises:
-        UserError: no key, a refused key, or no answer.
-    """
-    wanted = settings.machine
-    driver = numeric_version(".".join([*wanted["min_driver"].split("."), "0", "0"][:3]))
-    query: dict[str, Any] = {
-        "num_gpus": {"eq": 1},
-        "gpu_ram": {"gte": wanted["min_vram_gb"] * 1000},
-        "reliability": {"gte": wanted["min_reliability"]},
-        "disk_space": {"gte": wanted["disk_gb"]},
-        "inet_down": {"gte": wanted["min_download_mbps"]},
-        "driver_version": {"gte": driver},
-    }
-    if wanted["gpu_names"]:
-        query["gpu_name"] = {"in": list(wanted["gpu_names"])}
-    if not wanted["interruptible"]:
-        query["dph_total"] = {"lte": wanted["max_usd_per_h"]}
-    api = client(settings)
-    rows = _patiently(
-        lambda: api.search_offers(
-            query=dict(query),
-            type="bid" if wanted["interruptible"] else "on-demand",
-            order="dph_total",
-            storage=wanted["disk_gb"],
-        ),
-        "searching for offers",
-        wanted["patience_s"],
-    )
-    offers = [_offer(row, wanted) for row in rows if _meets(row, wanted, driver)]
-    return sorted(
-        (offer for offer in offers if 0 < offer.rate_usd_per_h <= wanted["max_usd_per_h"]),
-        key=lambda offer: (offer.rate_usd_per_h, -offer.reliability),
-    )
-
-
-def _meets(row: Mapping[str, Any], wanted: Mapping[str, Any], driver: int) -> bool:
-    return (
-        row.get("num_gpus") == 1
-        and (not wanted["gpu_names"] or row.get("gpu_name") in wanted["gpu_names"])
-        and (row.get("gpu_ram") or 0) >= wanted["min_vram_gb"] * 1000
-        and (row.get("reliability") or row.get("reliability2") or 0) >= wanted["min_reliability"]
-        and (row.get("disk_space") or 0) >= wanted["disk_gb"]
-        and (row.get("inet_down") or 0) >= wanted["min_download_mbps"]
-        and (row.get("driver_vers") or driver) >= driver
-    )
-
-
-def _offer(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> Offer:
-    price = row["min_bid"] * wanted["bid_factor"] if wanted["interruptible"] else row["dph_total"]
-    return Offer(
-        id=row["id"],
-        gpu=row["gpu_name"],
-        vram_gb=row["gpu_ram"] / 1000,
-        rate_usd_per_h=round(price, 4),
-        reliability=row.get("reliability") or row.get("reliability2"),
-        disk_gb=row["disk_space"],
-        location=row.get("geolocation") or "?",
-    )
-
-
-def create_instance(
-    settings: CloudSettings, offer: Offer, environment: Mapping[str, str], onstart: str
-) -> tuple[int, str]:
-    """Rent an offer, once.
-
-    The request is not repeated: when the answer is lost, an instance with this call's unique label is looked for, so
-    that none is rented twice or forgotten.
+def schedule_stop(settings: CloudSettings, number: int, at_s: float) -> None:
+    """Have Vast itself stop an instance every hour from a moment on: a second layer, should no reaper look.
 
     Args:
-        environment: variables of the container, secrets among them; Vast keeps them with the instance.
-        onstart: the shell commands that the container starts with (at most 4048 characters).
-
-    Returns:
-        The instance's id and label.
+        at_s: seconds since 1970.
 
     Raises:
-        UserError: the offer is taken, the request was refused, or it cannot be told whether there is an instance.
+        UserError: Vast refused or did not answer.
     """
-    label = f"blueprint-{settings.run_id}-{secrets.token_hex(4)}"
     api = client(settings)
-    try:
-        answer = _ask(
-            lambda: api.create_instance(
-                offer.id,
-                image=settings.machine["image"],
-                disk=settings.machine["disk_gb"],
-                env=dict(environment),
-                price=offer.rate_usd_per_h if settings.machine["interruptible"] else None,
-                label=label,
-                onstart_cmd=onstart,
-                ssh=True,
-                direct=True,
-                cancel_unavail=True,
-            ),
-            f"renting offer {offer.id}",
-        )
-    except LookupError:
-        raise UserError(f"Offer {offer.id} is no longer there. Run `launch` again to take another one.") from None
-    except Unreachable as reason:
-        log.warning("The answer to renting offer %d was lost (%s); looking for an instance %s", offer.id, reason, label)
-        try:
-            made = [instance for instance in list_instances(settings) if instance.label == label]
-        except UserError as error:
-            raise UserError(
-                f"Offer {offer.id} may have been rented or not. Look for an instance {label} at {CONSOLE}. {error}"
-            ) from None
-        if not made:
-            raise UserError(f"Offer {offer.id} was not rented ({reason}). Nothing was made; try again.") from None
-        return made[0].id, label
-    if not answer.get("success") or "new_contract" not in answer:
-        raise UserError(
-            f"Vast did not rent offer {offer.id}: {answer.get('msg') or answer.get('error') or 'no reason'}"
-        )
-    return int(answer["new_contract"]), label
+    patiently(
+        lambda: api.create_scheduled_job(
+            start_time=at_s,
+            end_time=at_s + SCHEDULE_S,
+            api_endpoint=f"/api/v0/instances/{number}/",
+            request_method="PUT",
+            request_body={"state": "stopped"},
+            frequency="HOURLY",
+            instance_id=number,
+        ),
+        f"scheduling the stop of instance {number}",
+        settings.machine["patience_s"],
+    )
