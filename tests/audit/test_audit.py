@@ -17,26 +17,23 @@ import yaml
 
 import loopback_hub
 from blueprint import config as configuration
+from blueprint import system
 from blueprint.audit import code, run
-from blueprint.enrich import requirements
+from blueprint.checks import Check
+from blueprint.engines import engine
 from blueprint.errors import UserError
 from loopback_b2 import READ_WRITE, LoopbackB2
 from loopback_vast import LoopbackVast
 from small_runs import small_config, write_splat
-from workflow_runs import REPOSITORY, clean_environment
+from workflow_runs import REPOSITORY, clean_environment, git
 
 SECRETS = {"VAST_API_KEY": "canary-vast-key", "HF_TOKEN": "canary-hf-token"}
-
-
-def git(folder, *arguments):
-    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def cosmos_config():
     """A production configuration that passes: one scan, Cosmos, two variants."""
     config = small_config(
-        facilities=[{"name": "kitchen", "scene": "scans/kitchen.ply", "description": "a kitchen"}],
+        facilities=[{"name": "kitchen", "scene": "resources/kitchen.ply", "description": "a kitchen"}],
         enrich={
             "engine": "cosmos-transfer2.5",
             "variants": [{"name": "dawn", "prompt": "at dawn"}, {"name": "night", "prompt": "at night"}],
@@ -55,7 +52,8 @@ def b2():
 @pytest.fixture(scope="module")
 def hub():
     with loopback_hub.running(loopback_hub.Hub()) as service:
-        for repository in requirements.repositories_needed(configuration.complete(cosmos_config(), "mine.yaml")):
+        enrich = configuration.complete(cosmos_config(), "mine.yaml")["enrich"]
+        for repository in engine(enrich["engine"]).repositories(enrich):
             service.revisions[repository.id] = {}
         yield service
 
@@ -68,8 +66,8 @@ def sound_checkout(tmp_path_factory):
     checkout = folder / "checkout"
     (checkout / "mine.yaml").write_text(yaml.safe_dump(cosmos_config()))
     with (checkout / ".gitignore").open("a") as ignore:
-        ignore.write("/scans/\n/cloud.yaml\n")
-    write_splat(checkout / "scans" / "kitchen.ply", 200)
+        ignore.write("/cloud.yaml\n")
+    write_splat(checkout / "resources" / "kitchen.ply", 200)
     git(checkout, "add", "-A")
     git(checkout, "commit", "-m", "mine")
     git(folder, "clone", "--bare", "checkout", "remote.git")
@@ -146,21 +144,13 @@ def break_configuration(operator):
 
 
 def break_scene(operator):
-    (operator.checkout / "scans" / "kitchen.ply").write_bytes(
-        (operator.checkout / "scans" / "kitchen.ply").read_bytes()[:900]
+    (operator.checkout / "resources" / "kitchen.ply").write_bytes(
+        (operator.checkout / "resources" / "kitchen.ply").read_bytes()[:900]
     )
 
 
-def break_disk(operator):
-    operator.write(vast={"disk_gb": 50})
-
-
-def break_budget(operator):
-    operator.write(max_cost_usd=0.01)
-
-
-def break_vram(operator):
-    operator.write(vast={"min_vram_gb": 24})
+def break_machine(operator):
+    operator.write(max_cost_usd=0.01, vast={"disk_gb": 50, "min_vram_gb": 24})
 
 
 def break_environment(operator):
@@ -197,15 +187,13 @@ def break_shutdown(operator):
 BREAKAGES = {
     "configuration": (break_configuration, {"configuration"}),
     "scenes": (break_scene, {"scenes", "DAG"}),  # a scene that is no splat is refused when jobs are planned, too
-    "disk": (break_disk, {"disk"}),
-    "time and cost": (break_budget, {"time and cost"}),
-    "VRAM": (break_vram, {"VRAM"}),
+    "machine": (break_machine, {"disk", "time and cost", "VRAM"}),
     "environments": (break_environment, {"environments"}),
     "git, uncommitted": (break_git, {"git state"}),
     "git, unpushed": (forget_to_push, {"git state"}),
     "secrets": (break_secrets, {"secret scan"}),
     "runtime.env": (break_runtime_env, {"runtime secrets"}),
-    "shutdown": (break_shutdown, {"shutdown"}),
+    "shutdown": (break_shutdown, {"shutdown", "launch"}),
 }
 
 
@@ -232,26 +220,25 @@ def test_a_dag_that_cannot_be_built_goes_red(operator, few_linters):
     assert operator.red() == {"DAG"}
 
 
-@pytest.mark.parametrize(
-    ("name", "path", "text"),
-    [
-        ("ruff check", "workflow/scripts/odd.py", "import os\n"),
-        ("ruff format", "workflow/scripts/odd.py", "x = {  'a':1 }\n"),
-        ("snakefmt", "rules/odd.smk", "rule  odd:\n  output: 'odd'\n"),
-        ("quick tests", "tests/config/test_odd.py", "def test_odd():\n    assert 1 > 2\n"),
-        ("snakemake lint", "rules/report.smk", None),
-    ],
-)
-def test_unclean_code_goes_red(operator, few_linters, name, path, text):
-    few_linters(name)
-    file = operator.checkout / path
-    if text is None:
-        text = (
-            file.read_text() + '\n\nrule odd:\n    output:\n        "odd.txt",\n    shell:\n        "touch {output}"\n'
-        )
-    file.write_text(text)
+UNCLEAN = {
+    "ruff check": ("workflow/scripts/unused.py", "import os\n"),
+    "ruff format": ("workflow/scripts/odd.py", "x = {  'a':1 }\n"),
+    "snakefmt": ("rules/odd.smk", "rule  odd:\n  output: 'odd'\n"),
+    "snakemake lint": (
+        "rules/report.smk",
+        '\n\nrule odd:\n    output:\n        "odd.txt",\n    shell:\n        "touch {output}"\n',
+    ),
+    "quick tests": ("tests/config/test_odd.py", "def test_odd():\n    assert 1 > 2\n"),
+}
+
+
+def test_each_linter_goes_red_for_what_is_unclean(operator, few_linters):
+    few_linters(*UNCLEAN)
+    for path, text in UNCLEAN.values():
+        with (operator.checkout / path).open("a") as file:
+            file.write(text)
     operator.push()
-    assert operator.red() == {name}
+    assert operator.red() == set(UNCLEAN)
 
 
 def test_a_gated_repository_goes_red_alone(operator, few_linters, hub):
@@ -278,7 +265,7 @@ def test_a_wrong_vast_key_goes_red_alone(operator, few_linters, monkeypatch):
 def test_a_missing_tool_is_a_failed_check_with_the_command_to_install_it(operator, few_linters, monkeypatch):
     few_linters("ruff check", "ruff format")
     monkeypatch.setattr(
-        code, "find_tool", lambda name: None if name == "ruff" else shutil.which(name) or sys.executable
+        system, "find_program", lambda name: None if name == "ruff" else shutil.which(name) or sys.executable
     )
     checks = {check.name: check for check in run.run(operator.subject)}
     assert checks["ruff check"].result == "fail"
@@ -358,7 +345,7 @@ def test_it_changes_nothing(operator, tools, tmp_path, monkeypatch):
     shutil.rmtree(operator.checkout / ".snakemake", ignore_errors=True)  # Snakemake's own log of the dry run
     status = ["git", "--no-optional-locks", "status", "--short", "--ignored"]
     left = subprocess.check_output(status, cwd=operator.checkout, text=True)
-    assert set(left.split()) <= {"!!", "scans/", "cloud.yaml"}
+    assert set(left.split()) <= {"!!", "resources/", "cloud.yaml"}
     assert [*map(fingerprint, watched), subprocess.check_output(freeze)] == before
     assert state_of_packages(packages) == packages_before
     assert not (tmp_path / "installed.txt").exists(), "no installer was called"
@@ -371,11 +358,9 @@ def test_secrets_appear_neither_in_the_table_nor_in_the_record(operator):
         assert secret not in finished.stdout + finished.stderr + record
 
 
-def green_record(operator):
-    checks = [check for check in run.run(operator.subject) if check.name in ("git state", "shutdown")]
-    record = operator.checkout / "results" / "audit.json"
-    run.record(operator.subject, checks, record)
-    return record
+def record_audit(operator, *checks):
+    """The record of an audit that found nothing but ``checks``."""
+    run.record(operator.subject, list(checks), operator.checkout / "results" / "audit.json")
 
 
 def test_launch_needs_a_fresh_green_audit_of_the_same_commit_and_configuration(operator, few_linters):
@@ -383,7 +368,7 @@ def test_launch_needs_a_fresh_green_audit_of_the_same_commit_and_configuration(o
     record = operator.checkout / "results" / "audit.json"
     with pytest.raises(UserError, match="there is no audit"):
         run.require_green_audit(operator.subject, record)
-    green_record(operator)
+    record_audit(operator)
     run.require_green_audit(operator.subject, record)
 
     old = json.loads(record.read_text())
@@ -392,19 +377,18 @@ def test_launch_needs_a_fresh_green_audit_of_the_same_commit_and_configuration(o
     with pytest.raises(UserError, match="48 hours old"):
         run.require_green_audit(operator.subject, record)
 
-    green_record(operator)
+    record_audit(operator)
     operator.write(max_cost_usd=7)
     with pytest.raises(UserError, match="another configuration"):
         run.require_green_audit(operator.subject, record)
 
-    green_record(operator)
+    record_audit(operator)
     (operator.checkout / "notes.txt").write_text("done\n")
     operator.push()
     with pytest.raises(UserError, match="not of the present one"):
         run.require_green_audit(operator.subject, record)
 
-    operator.write(shutdown="true")
-    green_record(operator)
+    record_audit(operator, Check("shutdown", "fail", "'true' ends no machine"))
     with pytest.raises(UserError, match=r"not green \(shutdown\)"):
         run.require_green_audit(operator.subject, record)
 
@@ -422,3 +406,25 @@ def test_a_private_runtime_secrets_file_is_fine(operator):
     file.write_text("")
     file.chmod(stat.S_IRUSR | stat.S_IWUSR)
     assert code.check_runtime_env(operator.checkout).result == "ok"
+
+
+def test_all_that_a_launch_would_refuse_is_found_in_one_go(operator, monkeypatch):
+    """The example bucket, a missing key, a scan where no machine finds it, a configuration that is not committed."""
+    monkeypatch.setenv("VAST_API_KEY", "")
+    operator.write(bucket="change-me-results")
+    (operator.checkout / "scan.ply").write_bytes((operator.checkout / "resources" / "kitchen.ply").read_bytes())
+    config = yaml.safe_load((operator.checkout / "mine.yaml").read_text())
+    config["facilities"][0]["scene"] = "scan.ply"
+    (operator.checkout / "other.yaml").write_text(yaml.safe_dump(config))
+    subject = run.Subject(operator.checkout, (Path("other.yaml"),), operator.checkout, operator.checkout / "cloud.yaml")
+    (check,) = run._launch(subject)
+    assert check.result == "fail"
+    for part in ("still the example", "VAST_API_KEY: not set", "from below resources/", "git push fork HEAD"):
+        assert part in check.evidence
+
+
+def test_a_gpu_is_not_rented_for_an_engine_that_needs_none(operator):
+    assert run._launch(operator.subject)[0].result == "ok"
+    operator.reconfigure(lambda config: config.update(enrich=small_config()["enrich"]))
+    (check,) = run._launch(operator.subject)
+    assert check.result == "fail" and "photometric, which needs no GPU: run it here" in check.evidence

@@ -12,7 +12,7 @@ import pytest
 
 from blueprint.audit import secrets
 from blueprint.errors import UserError
-from workflow_runs import REPOSITORY
+from workflow_runs import REPOSITORY, git
 
 LETTERS = string.ascii_letters + string.digits
 
@@ -42,15 +42,6 @@ PLACES = {
     ),
     "shell": ("run.sh", lambda token: f"export VAST_API_KEY={token}\n"),
 }
-
-
-def git(folder, *arguments):
-    subprocess.run(
-        ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
 
 
 @pytest.fixture
@@ -176,7 +167,7 @@ def test_a_broken_baseline_is_refused(checkout):
 
 
 def test_outside_a_checkout_it_says_so(tmp_path):
-    with pytest.raises(UserError, match="Run this in a git checkout"):
+    with pytest.raises(UserError, match="git ls-files failed"):
         secrets.scan(tmp_path)
 
 

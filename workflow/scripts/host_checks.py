@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from blueprint import cli
+from blueprint import cli, secret
 from blueprint.cloud import host_checks
 from blueprint.cloud import settings as cloud_settings
 
 
 def main() -> None:
     """Parse the command line, check, print; a failed check is exit status 1."""
+    secret.take()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=Path, help="cloud settings; without them bucket and provider are left out")
     parser.add_argument("--config", required=True, help="completed configuration as JSON, or @file")

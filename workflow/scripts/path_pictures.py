@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from blueprint import cli, splat
-from blueprint.axes import eyes_of, level_from_world
-from blueprint.cameras import Cameras
+from blueprint.axes import eyes_of, level_from_world, moved
 from blueprint.cameras.place import place
 from blueprint.cameras.space import Space, survey_space
 from blueprint.files import whole_file
+from blueprint.poses import Cameras
 from blueprint.render.cpu import CpuRenderer
 from blueprint.splat import Splat
 
@@ -33,7 +33,7 @@ PATHS: dict[str, dict[str, Any]] = {
 def plan(space: Space, cameras: Cameras) -> np.ndarray:
     """The floor plan [HEIGHT, WIDTH, 3] with what stands on it, the way of the camera (red) and where it looks."""
     level = level_from_world(cameras.up_axis, cameras.floor_height_m)
-    eyes = eyes_of(cameras.viewmats) @ level[:3, :3].T + level[:3, 3]
+    eyes = moved(eyes_of(cameras.viewmats), level)
     looks = cameras.viewmats[:, 2, :3] @ level[:3, :3].T
     low, high = (int((height - space.origin[2]) / space.voxel_m) for height in (0.2, float(eyes[:, 2].max())))
     filled = space.solid[:, :, max(low, 0) : max(high, 1)].mean(axis=2)

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import re
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from blueprint import cli
+from blueprint import config as configuration
+from blueprint.audit import estimate
 from blueprint.audit import run as audit
+from blueprint.cloud import fleet, lifecycle, offers, vast
 from blueprint.cloud import launch as launching
-from blueprint.cloud import settings as cloud_settings
-from blueprint.cloud import sync, vast
-from blueprint.cloud.settings import CloudSettings
+from blueprint.cloud.accounts import store_of
+from blueprint.cloud.reaper import Reaper, refuse_unwatched
+from blueprint.cloud.restore import restore
+from blueprint.cloud.settings import CloudSettings, load
+from blueprint.cloud.watched import WatchedBucket
 from blueprint.errors import UserError
 
-log = logging.getLogger("vast")
+log = logging.getLogger(__name__)
 console = Console()
 OFFERS_SHOWN = 5
+FOLLOW_S = 10.0
 
 
-def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
-    """Rent the cheapest machine that will do and start the run on it."""
-    root = Path.cwd()
-    configfile = arguments.configfile or "config/config.yaml"
-    config = launching.read_config(Path(configfile))
+def launch(arguments: argparse.Namespace) -> None:
+    """Rent the cheapest machine that will do and start the run on it, after a question."""
+    settings, root, configfile = load(arguments.settings), Path.cwd(), arguments.configfile
+    config = configuration.read_config(Path(configfile))
+    if not arguments.gpu_anyway:
+        launching.refuse_needless(config, configfile)
+    if arguments.dry_run:
+        chosen_offer(settings, config)
+        for problem in launching.problems(root, settings, config, configfile):
+            console.print(f"[yellow]A launch would be refused:[/yellow] {escape(problem)}")
+        console.print("Dry run: nothing was rented.")
+        return
     launching.refuse_incomplete_settings(settings, config)
     launching.refuse_untracked(root, configfile, settings.source)
     source = launching.source_of(root, arguments.remote, arguments.repository)
@@ -36,166 +54,181 @@ def launch(settings: CloudSettings, arguments: argparse.Namespace) -> None:
     if not arguments.without_audit:
         subject = audit.Subject(root, (Path(configfile),), root, Path(settings.source))
         audit.require_green_audit(subject, root / "results" / "audit.json")
+    if not arguments.no_reaper:
+        refuse_unwatched(settings)
     scenes = launching.scenes_to_upload(root, config)
-    refuse_second(settings)
-    offers = vast.find_offers(settings)
-    if not offers:
+    fleet.refuse_second(settings)
+    offer = chosen_offer(settings, config)
+    earlier_usd = launching.spent_usd(settings)
+    console.print(
+        f"Configuration {escape(configfile)}, commit {source.commit[:12]}. The run {settings.run_id} has cost "
+        f"{earlier_usd:.2f} USD so far; what it has in the bucket is restored and not made again."
+    )
+    refuse_unasked(arguments.yes)
+    rent(arguments, settings, source, offer, scenes, earlier_usd)
+
+
+def refuse_unasked(yes: bool) -> None:
+    """Ask whether to spend money, unless that was said before.
+
+    Raises:
+        UserError: the answer is no, or there is nobody to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("launch: asks before it rents, and nobody is there to answer. In a script, give --yes.")
+    if console.input("Rent it? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError("launch: nothing was rented.")
+
+
+def rent(
+    arguments: argparse.Namespace,
+    settings: CloudSettings,
+    source: launching.Source,
+    offer: offers.Offer,
+    scenes: list[str],
+    earlier_usd: float,
+) -> None:
+    """Upload scenes, write the launch record, rent the machine."""
+    root = Path.cwd()
+    if scenes:
+        console.print(f"Uploaded {launching.upload_scenes(settings, root, scenes)} of {len(scenes)} scenes.")
+    store = store_of(settings)
+    now_s = time.time() + store.authorise()
+    order = launching.order(settings, offer, earlier_usd, now_s)
+    store.put(order.name, order.to_text().encode())  # before it costs anything: the reaper goes by it
+    environment = launching.environment_of(settings, source, arguments.configfile, arguments.with_account_key, order)
+    number = offers.create_instance(settings, offer, order.label, environment, launching.bootstrap_script(root))
+    console.print(f"Rented instance {number} ({order.label}), commit {source.commit[:12]}. It costs money from now on.")
+    fleet.schedule_stop(settings, number, order.deadline_s)
+    console.print(f"It ends at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(order.deadline_s))} at the latest.")
+    console.print(f"Follow it with `.venv/bin/blueprint logs {number} -f`.")
+
+
+def chosen_offer(settings: CloudSettings, config: Mapping[str, Any]) -> offers.Offer:
+    """Print the cheapest offers and what the first one means for time and budget; it is the one to take.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = offers.find_offers(settings)
+    if not found:
         raise UserError(
             f"{settings.source}: vast: no machine on offer meets all of {dict(settings.machine)}. Relax one of them."
         )
-    show_offers(offers[:OFFERS_SHOWN])
-    offer = offers[0]
-    console.print(f"{offer.gpu}, {offer.location}: [bold]{offer.rate_usd_per_h:.3f} USD per hour[/bold], plus traffic.")
+    table = Table("offer", "GPU", "VRAM GB", "USD/h", "reliability", "disk GB", "place", box=box.SIMPLE_HEAD)
+    for offer in found[:OFFERS_SHOWN]:
+        figures = (f"{offer.vram_gb:.0f}", f"{offer.rate_usd_per_h:.3f}", f"{offer.reliability:.3f}")
+        table.add_row(str(offer.id), escape(offer.gpu), *figures, f"{offer.disk_gb:.0f}", escape(offer.location))
+    console.print(table)
+    offer = found[0]
+    price = f"[bold]{offer.rate_usd_per_h:.3f} USD per hour[/bold]"
+    console.print(f"{escape(offer.gpu)}, {escape(offer.location)}: {price}, plus traffic.")
+    stages = estimate.estimate(config, Path(configuration.folders(config)["benchmarks"]))
+    hours = sum(stage.seconds for stage in stages) / 3600
+    console.print(f"Estimate of the whole run: {hours:.2f} h, {hours * offer.rate_usd_per_h:.2f} USD, plus setting up.")
     if settings.has_budget:
         hours = settings.max_cost_usd / offer.rate_usd_per_h
-        console.print(
-            f"The budget of {settings.max_cost_usd:g} USD (run {settings.run_id}) lasts {hours:.1f} h at most."
-        )
+        budget = f"The budget of {settings.max_cost_usd:g} USD (run {settings.run_id}) lasts {hours:.1f} h at most."
+        console.print(budget)
     else:
         console.print("[yellow]There is no budget (max_cost_usd is 0 or less): nothing limits the cost.[/yellow]")
-    if arguments.dry_run:
-        console.print("Dry run: nothing was rented.")
-        return
-    if scenes:
-        bucket = sync.Bucket(settings, root)
-        known = bucket.listing()
-        missing = [scene for scene in scenes if known.get(scene) != stamp(root / scene)]
-        console.print(f"Uploading {len(missing)} of {len(scenes)} scenes to the bucket ...")
-        bucket.upload(missing)
-    number, label = vast.create_instance(
-        settings,
-        offer,
-        launching.environment_of(settings, source, arguments.configfile, arguments.with_account_key),
-        launching.bootstrap_script(root),
-    )
-    console.print(f"Rented instance {number} ({label}), commit {source.commit[:12]}. It costs money from now on.")
-    console.print(f"Follow it with `python workflow/scripts/vast.py logs {number}`.")
+    return offer
 
 
-def refuse_second(settings: CloudSettings) -> None:
-    """Two machines of one run would make the same results twice, and pay twice.
-
-    Raises:
-        UserError: the run has an instance that is at work, or that Vast may start again.
-    """
-    for instance in vast.list_instances(settings):
-        if is_ours(settings, instance) and instance.state not in ("stopping", "stopped"):
-            raise UserError(
-                f"run {settings.run_id}: instance {instance.id} is {instance.state}. End it first (`vast.py stop "
-                f"{instance.id}`), or set another run_id in {settings.source}."
-            )
-
-
-def stamp(path: Path) -> sync.Stamp:
-    """What tells this version of a file from another one."""
-    status = path.stat()
-    return sync.Stamp(status.st_size, status.st_mtime_ns // 1_000_000)
-
-
-def show_offers(offers: list[vast.Offer]) -> None:
-    """Print offers as a table, the one that will be taken first."""
-    table = Table("offer", "GPU", "VRAM GB", "USD/h", "reliability", "disk GB", "place", box=box.SIMPLE_HEAD)
-    for offer in offers:
-        table.add_row(
-            str(offer.id),
-            offer.gpu,
-            f"{offer.vram_gb:.0f}",
-            f"{offer.rate_usd_per_h:.3f}",
-            f"{offer.reliability:.3f}",
-            f"{offer.disk_gb:.0f}",
-            offer.location,
-        )
-    console.print(table)
-
-
-def status(settings: CloudSettings, arguments: argparse.Namespace) -> None:
+def status(arguments: argparse.Namespace) -> None:
     """List this run's instances, or all of the account."""
-    found = [instance for instance in vast.list_instances(settings) if arguments.all or is_ours(settings, instance)]
+    settings = load(arguments.settings)
+    found = [row for row in vast.list_instances(settings) if arguments.all or fleet.is_ours(settings, row)]
+    if arguments.json:
+        fields = ("id", "state", "gpu", "rate_usd_per_h", "label", "ssh", "message")
+        print(json.dumps([{field: getattr(row, field) for field in fields} for row in found], indent=2))
+        return
     if not found:
         console.print(f"Run {settings.run_id} has no instance.")
         return
     table = Table("instance", "state", "GPU", "USD/h", "label", "ssh", "message", box=box.SIMPLE_HEAD)
-    for instance in found:
-        rate = f"{instance.rate_usd_per_h:.3f}" if instance.rate_usd_per_h else "?"
-        table.add_row(
-            str(instance.id), instance.state, instance.gpu, rate, instance.label, instance.ssh, instance.message
-        )
+    for row in found:
+        rate = f"{row.rate_usd_per_h:.3f}" if row.rate_usd_per_h else "?"
+        table.add_row(*map(escape, (str(row.id), row.state, row.gpu, rate, row.label, row.ssh, row.message)))
     console.print(table)
 
 
-def is_ours(settings: CloudSettings, instance: vast.Instance) -> bool:
-    """Whether `launch` made the instance for this run."""
-    return re.fullmatch(rf"blueprint-{re.escape(settings.run_id)}-[0-9a-f]{{8}}", instance.label) is not None
+def logs(arguments: argparse.Namespace) -> None:
+    """Print the last lines of an instance's log, and with --follow what comes after them."""
+    settings = load(arguments.settings)
+    number, seen = fleet.chosen(settings, arguments.instance), []
+    while True:
+        lines = vast.logs(settings, number, arguments.lines).splitlines(keepends=True)
+        print("".join(news(seen, lines)), end="", flush=True)
+        if not arguments.follow:
+            return
+        seen = lines or seen
+        time.sleep(FOLLOW_S)
 
 
-def chosen(settings: CloudSettings, number: int | None) -> int:
-    """The instance that was named, or the only one of this run.
-
-    Raises:
-        UserError: none was named and there is not exactly one.
-    """
-    if number is not None:
-        return number
-    ours = [instance.id for instance in vast.list_instances(settings) if is_ours(settings, instance)]
-    if len(ours) != 1:
-        listed = ", ".join(map(str, ours)) or "none"
-        raise UserError(f"run {settings.run_id}: found {len(ours)} instances ({listed}). Name the one that is meant.")
-    return ours[0]
+def news(seen: list[str], lines: list[str]) -> list[str]:
+    """Of the last lines of a log, those that follow the ones seen before."""
+    overlaps = (count for count in range(min(len(seen), len(lines)), 0, -1) if seen[-count:] == lines[:count])
+    return lines[next(overlaps, 0) :]
 
 
-def logs(settings: CloudSettings, arguments: argparse.Namespace) -> None:
-    """Print the last lines of an instance's log."""
-    print(vast.logs(settings, chosen(settings, arguments.instance), arguments.lines), end="")
-
-
-def pull(settings: CloudSettings, arguments: argparse.Namespace) -> None:
+def pull(arguments: argparse.Namespace) -> None:
     """Copy results, logs and the cost ledger from the bucket into this checkout, never over newer files."""
-    report = sync.restore(settings, Path.cwd())
-    console.print(f"{report.files} files, {report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s.")
+    settings, root = load(arguments.settings), Path.cwd()
+    bucket = WatchedBucket(settings, root) if arguments.watch else None
+    console.print(escape(lifecycle.describe(restore(settings, root, bucket=bucket))))
 
 
-def stop(settings: CloudSettings, arguments: argparse.Namespace) -> None:
+def stop(arguments: argparse.Namespace) -> None:
     """Stop (or destroy) an instance, and wait until Vast says that it has ended. It is not synced first."""
-    number = chosen(settings, arguments.instance)
+    settings = load(arguments.settings)
+    number = fleet.chosen(settings, arguments.instance)
     state = vast.shutdown(settings, "destroy" if arguments.destroy else "stop", number)
     console.print(f"Instance {number} is {state}." + ("" if state == "gone" else " Its disk is kept, and billed."))
 
 
+def reap(arguments: argparse.Namespace) -> None:
+    """End what is past its deadline, silent, or a disk kept too long; meant to be run every 10 minutes."""
+    found = Reaper(load(arguments.settings)).reap(arguments.dry_run)
+    for one in found:
+        done = f"{one.verdict.action}: {one.verdict.reason}"
+        print(f"instance {one.instance.id} ({one.run_id}) was {one.instance.state}; {done}; {one.state or one.problem}")
+    print(f"Looked at {len(found)} instances.")
+    if any(one.problem for one in found):
+        sys.exit(1)
+
+
 def main() -> None:
     """Parse the command line and run the sub-command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud settings")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    command = commands.add_parser("launch", help=launch.__doc__)
-    command.add_argument("--configfile", help="configuration of the run, a committed file (default: the demo)")
+    program = cli.Commands(__doc__)
+    program.parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
+    command = program.add(launch)
+    command.add_argument("--configfile", required=True, help="configuration of the run, a committed file")
     command.add_argument("--remote", default="origin", help="git remote that the machine fetches from")
     command.add_argument("--repository", help="address the machine fetches from, when the remote's own is not public")
     command.add_argument(
         "--with-account-key", action="store_true", help="send VAST_API_KEY too, should a container's own key not do"
     )
     command.add_argument("--without-audit", action="store_true", help="launch without a fresh, green `make audit`")
+    command.add_argument("--no-reaper", action="store_true", help="launch though no reaper has reported within a day")
+    command.add_argument("--gpu-anyway", action="store_true", help="rent a GPU though the configuration needs none")
+    command.add_argument("--yes", action="store_true", help="rent without asking")
     command.add_argument("--dry-run", "-n", action="store_true", help="look for offers, rent nothing")
-    command.set_defaults(run=launch)
-
-    command = commands.add_parser("status", help=status.__doc__)
+    command = program.add(status)
     command.add_argument("--all", action="store_true", help="every instance of the account")
-    command.set_defaults(run=status)
-
-    command = commands.add_parser("logs", help=logs.__doc__)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = program.add(logs)
     command.add_argument("instance", type=int, nargs="?")
     command.add_argument("--lines", type=int, default=200)
-    command.set_defaults(run=logs)
-
-    commands.add_parser("pull", help=pull.__doc__).set_defaults(run=pull)
-
-    command = commands.add_parser("stop", help=stop.__doc__)
+    command.add_argument("--follow", "-f", action="store_true", help="go on until interrupted")
+    program.add(pull).add_argument("--watch", action="store_true", help="show what is transferred")
+    command = program.add(stop)
     command.add_argument("instance", type=int, nargs="?")
     command.add_argument("--destroy", action="store_true", help="delete the disk as well")
-    command.set_defaults(run=stop)
-
-    arguments = parser.parse_args()
-    arguments.run(cloud_settings.load(arguments.settings), arguments)
+    program.add(reap).add_argument("--dry-run", "-n", action="store_true", help="say what would be ended, end nothing")
+    program.run()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,10 @@ it. None of them writes: caches and byte code are switched off.
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
+from blueprint import system
 from blueprint.audit import secrets
 from blueprint.checks import Check
 from blueprint.errors import UserError
@@ -30,61 +27,41 @@ LINTERS = {
 """Command lines that must succeed, by the name of their check. All are run in the root of the checkout."""
 
 
-def find_tool(name: str) -> str | None:
-    """The program ``name`` beside this Python, or else on PATH."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.is_file() else shutil.which(name)
-
-
-def run_tool(root: Path, command: tuple[str, ...], timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a tool in ``root`` so that it leaves nothing behind; standard error is merged into ``stdout``.
+def run_tool(folder: Path, command: tuple[str, ...]) -> tuple[int, str]:
+    """Exit status and output of a tool that is run in a folder so that it leaves nothing behind.
 
     Raises:
-        UserError: the tool is not installed, or it takes longer than ``timeout_s``.
+        UserError: it is not installed, or takes longer than two minutes.
     """
-    tool = find_tool(command[0])
-    if tool is None:
-        raise UserError(f"{command[0]} is not installed")
-    try:
-        return subprocess.run(
-            [tool, *command[1:]],
-            cwd=root,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"{command[0]} took longer than {timeout_s:.0f} s") from error
+    finished = system.run(command, folder=folder, environment={"PYTHONDONTWRITEBYTECODE": "1"}, deadline_s=120)
+    return finished.returncode, finished.stdout + finished.stderr
 
 
 def check_linter(root: Path, name: str) -> Check:
-    """Whether one of `LINTERS` is content."""
+    """Whether one of `LINTERS` finds nothing."""
     command = LINTERS[name]
     try:
-        finished = run_tool(root, command)
+        status, said = run_tool(root, command)
     except UserError as error:
         return Check(name, "fail", str(error), INSTALL)
     shown = " ".join(command)
-    if finished.returncode:
-        return Check(name, "fail", _last_lines(finished.stdout), f"run `{shown}`, then mend what it names")
-    return Check(name, "ok", _last_lines(finished.stdout, 1) or f"`{shown}` is content")
+    if status:
+        return Check(name, "fail", _last_lines(said), f"run `{shown}`, then correct what it names")
+    return Check(name, "ok", _last_lines(said, 1) or f"`{shown}` finds nothing")
 
 
 def check_git(root: Path) -> Check:
     """Whether the commit that a rented machine would clone is the code that lies here."""
     try:
-        status = _git(root, "status", "--porcelain")
-        commit = _git(root, "rev-parse", "--short", "HEAD")
+        status = system.git(root, "status", "--porcelain").stdout
+        commit = system.git(root, "rev-parse", "--short", "HEAD").stdout.strip()
     except UserError as error:
         return Check("git state", "fail", str(error), "run the audit in a clone of the repository")
     if status:
         changed = [line[3:] for line in status.splitlines()]
         shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return Check("git state", "fail", f"not committed: {shown}", "commit or remove these, then audit again")
-    if not _git(root, "branch", "--remotes", "--contains", "HEAD"):
+    if not system.git(root, "branch", "--remotes", "--contains", "HEAD").stdout.strip():
         return Check("git state", "fail", f"commit {commit} is on no remote branch", "git push")
     return Check("git state", "ok", f"commit {commit}, clean and pushed")
 
@@ -108,8 +85,7 @@ def check_secrets(root: Path) -> Check:
 def check_runtime_env(root: Path) -> Check:
     """Whether the runtime secrets file is kept from git and from other users of the machine."""
     name = "runtime secrets"
-    ignored = subprocess.run(["git", "check-ignore", "-q", secrets.RUNTIME_ENV], cwd=root, capture_output=True)
-    if ignored.returncode:
+    if system.git(root, "check-ignore", "-q", secrets.RUNTIME_ENV, check=False).returncode:
         remedy = f"add /{secrets.RUNTIME_ENV} to .gitignore"
         return Check(name, "fail", f"git does not ignore {secrets.RUNTIME_ENV}", remedy)
     file = root / secrets.RUNTIME_ENV
@@ -119,16 +95,6 @@ def check_runtime_env(root: Path) -> Check:
     if mode & 0o077:
         return Check(name, "fail", f"{secrets.RUNTIME_ENV} has mode {mode:03o}", f"chmod 600 {secrets.RUNTIME_ENV}")
     return Check(name, "ok", f"{secrets.RUNTIME_ENV} is ignored by git, mode {mode:03o}")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    if shutil.which("git") is None:
-        raise UserError("git is not installed")
-    # Without optional locks `git status` does not refresh the index on disk.
-    finished = subprocess.run(["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(finished.stderr.strip().splitlines()[0])
-    return finished.stdout.rstrip()
 
 
 def _last_lines(text: str, count: int = 4) -> str:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from blueprint.config import all_clips, variants_of
+from blueprint.engines import engine
+from blueprint.engines.base import MEGAPIXEL, PlannedClip
 from blueprint.errors import UserError
+from blueprint.plan import planned_clips, variants_of
 
-CHUNK_FRAMES = 93
-"""Frames that Cosmos-Transfer2.5 makes at once; a longer clip is made in chunks."""
-
-MEGAPIXEL = 1e6
-SECONDS_PER_CHUNK = {
-    # Published for 93 frames at 720p on one H100 NVL; the slower of two figures where there are two.
-    ("cosmos-transfer2.5", "base"): (502.6, "NVIDIA: 93 frames, 720p, base model, H100 NVL"),
-    ("cosmos-transfer2.5", "edge/distilled"): (64.5, "NVIDIA: 93 frames, 720p, edge/distilled, H100 NVL"),
-    ("diffusers", "base"): (502.6, "NVIDIA's figure for its own program: 93 frames, 720p, H100 NVL"),
-}
 SECONDS_PER_MEGAPIXEL = {
     # Measured with this workflow on two cores of an AMD EPYC at 320x240; GPUs are faster.
     "render": (2.1, "this project: demo kitchen, 2 cores"),
-    "photometric": (0.22, "this project: demo kitchen, 2 cores"),
     "metrics": (0.9, "this project: default scores, 2 cores"),
 }
 
@@ -54,14 +44,20 @@ def estimate(config: Mapping[str, Any], benchmarks: Path) -> list[StageEstimate]
     Raises:
         UserError: a benchmark table cannot be read.
     """
-    clips = all_clips(config)
+    clips = planned_clips(config)
     variants = len(variants_of(config))
-    megapixels = sum(clip["frames"] * clip["width"] * clip["height"] for clip in clips) / MEGAPIXEL
+    megapixels = sum(clip.frames * clip.width * clip.height for clip in clips) / MEGAPIXEL
     return [
         _stage("render", len(clips), benchmarks, _per_megapixel("render", megapixels)),
-        _stage("enrich", len(clips), benchmarks, _enrichment(config["enrich"], clips, variants, megapixels)),
-        _stage("metrics", len(clips) * variants, benchmarks, _per_megapixel("metrics", megapixels * variants)),
+        _stage("enrich", len(clips), benchmarks, _enrichment(config["enrich"], clips, variants)),
+        _stage("metrics", len(clips), benchmarks, _per_megapixel("metrics", megapixels * variants)),
     ]
+
+
+def job_limits_s(config: Mapping[str, Any], benchmarks: Path) -> dict[str, float]:
+    """The longest that a job may take, by the program it runs: ten times the estimate, and at least an hour."""
+    stages = estimate(config, benchmarks)
+    return {f"{stage.stage}.py": max(3600.0, 10 * stage.seconds / max(stage.jobs, 1)) for stage in stages}
 
 
 def _stage(stage: str, jobs: int, benchmarks: Path, published: tuple[float, str]) -> StageEstimate:
@@ -87,11 +83,6 @@ def _per_megapixel(stage: str, megapixels: float) -> tuple[float, str]:
     return megapixels * seconds, source
 
 
-def _enrichment(
-    enrich: Mapping[str, Any], clips: list[Mapping[str, Any]], variants: int, megapixels: float
-) -> tuple[float, str]:
-    if enrich["engine"] == "photometric":
-        return _per_megapixel("photometric", megapixels * variants)
-    seconds, source = SECONDS_PER_CHUNK[enrich["engine"], enrich.get("model", "base")]
-    chunks = sum(math.ceil(clip["frames"] / CHUNK_FRAMES) for clip in clips)
-    return chunks * variants * seconds, source
+def _enrichment(enrich: Mapping[str, Any], clips: list[PlannedClip], variants: int) -> tuple[float, str]:
+    estimates = [engine(enrich["engine"]).seconds(enrich, clip) for clip in clips]
+    return variants * sum(seconds for seconds, _ in estimates), estimates[0][1]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,15 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from blueprint import config as configuration
+from blueprint import system
 from blueprint.audit import code, estimate
 from blueprint.checks import Check
 from blueprint.cloud import host_checks, vast
+from blueprint.cloud import launch as launching
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud.settings import CloudSettings
-from blueprint.enrich import requirements
 from blueprint.environments import inputs
 from blueprint.errors import UserError
 from blueprint.files import read_json, value_digest, write_json
@@ -53,7 +51,7 @@ class Subject:
         Raises:
             UserError: it is not valid.
         """
-        return configuration.complete(_read_yaml(self.workdir, self.configfiles), self.source)
+        return configuration.read_config(*self.configfiles, folder=self.workdir)
 
     @property
     def source(self) -> str:
@@ -79,17 +77,18 @@ def run(subject: Subject) -> list[Check]:
     """
     root = subject.root
     no_config = _problem(lambda: subject.config)
+    no_secrets = _problem(lambda: cloud_settings.read_runtime_env(root / cloud_settings.RUNTIME_ENV))
     no_settings = _problem(lambda: subject.settings)
-    needs_config = {"scenes": _scenes, "DAG": _dag}
     checks: list[Callable[[], list[Check]]] = [
         lambda: [_configuration(subject, no_config)],
-        *(_unless(no_config, name, partial(check, subject)) for name, check in needs_config.items()),
+        _unless(no_config, "scenes", partial(_scenes, subject)),
+        _unless(no_config or no_secrets, "DAG", partial(_dag, subject)),
         lambda: [_environments(root)],
         *(lambda name=name: [code.check_linter(root, name)] for name in code.LINTERS),
         lambda: [code.check_git(root)],
         lambda: [code.check_secrets(root)],
         lambda: [code.check_runtime_env(root)],
-        lambda: [_cloud_settings(subject, no_settings)],
+        _unless(no_secrets, "cloud settings", lambda: [_cloud_settings(subject, no_settings)]),
         *(
             _unless(no_config or no_settings, name, partial(check, subject))
             for name, check in {
@@ -100,6 +99,7 @@ def run(subject: Subject) -> list[Check]:
                 "bucket": _bucket,
                 "Vast": _vast,
                 "shutdown": _shutdown,
+                "launch": _launch,
             }.items()
         ),
     ]
@@ -127,7 +127,7 @@ def require_green_audit(subject: Subject, audit: Path) -> None:
     Raises:
         UserError: there is no audit, or it is of something else, too old, or not green.
     """
-    again = "Run `make audit`, or launch with --without-audit."
+    again = f"Run `make audit CONFIG={subject.source}`, or launch with --without-audit."
     if not audit.is_file():
         raise UserError(f"{audit}: there is no audit of this commit and configuration. {again}")
     recorded = read_json(audit)
@@ -166,13 +166,11 @@ def _dag(subject: Subject) -> list[Check]:
     files = [str(path) for path in subject.configfiles]
     command = ("snakemake", "--dry-run", "--quiet", "--snakefile", str(subject.root / "Snakefile"), "--cores", "1")
     try:
-        finished = code.run_tool(subject.workdir, (*command, "--configfile", *files))
+        status, said = code.run_tool(subject.workdir, (*command, "--configfile", *files))
     except UserError as error:
         return [Check("DAG", "fail", str(error), code.INSTALL)]
-    if finished.returncode:
-        return [
-            Check("DAG", "fail", finished.stdout.strip()[-400:], f"run `{' '.join(command)}` and mend what it names")
-        ]
+    if status:
+        return [Check("DAG", "fail", said.strip()[-400:], f"run `{' '.join(command)}` and correct what it names")]
     return [Check("DAG", "ok", "the graph of jobs can be built")]
 
 
@@ -194,7 +192,7 @@ def _cloud_settings(subject: Subject, problem: str | None) -> Check:
 
 def _disk(subject: Subject) -> list[Check]:
     if subject.settings is None:
-        return host_checks.disk(subject.config, subject.workdir / "results")
+        return host_checks.disk(subject.config, subject.workdir / configuration.folders(subject.config)["results"])
     needed_gb = host_checks.rented_disk_needed_gb(subject.config)
     rented_gb = subject.settings.machine["disk_gb"]
     evidence = f"{rented_gb} GB will be rented; results, weights, environments and image take {needed_gb:.1f} GB"
@@ -204,7 +202,7 @@ def _disk(subject: Subject) -> list[Check]:
 
 
 def _time_and_cost(subject: Subject) -> list[Check]:
-    stages = estimate.estimate(subject.config, subject.workdir / "benchmarks" / "results")
+    stages = estimate.estimate(subject.config, subject.workdir / configuration.folders(subject.config)["benchmarks"])
     hours = sum(stage.seconds for stage in stages) / 3600
     evidence = f"{hours:.2f} h: " + "; ".join(map(str, stages))
     settings = subject.settings
@@ -235,7 +233,7 @@ def _vram(subject: Subject) -> list[Check]:
 
 
 def _hugging_face(subject: Subject) -> list[Check]:
-    if not requirements.repositories_needed(subject.config):
+    if not host_checks.repositories_needed(subject.config):
         return host_checks.hugging_face(subject.config, subject.settings)
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     return _if_reachable("Hugging Face", hub, lambda: host_checks.hugging_face(subject.config, subject.settings))
@@ -265,6 +263,15 @@ def _vast(subject: Subject) -> list[Check]:
 
 def _shutdown(subject: Subject) -> list[Check]:
     return _not_local("shutdown") if subject.settings is None else host_checks.shutdown(subject.settings)
+
+
+def _launch(subject: Subject) -> list[Check]:
+    if subject.settings is None:
+        return _not_local("launch")
+    found = launching.problems(subject.workdir, subject.settings, subject.config, subject.source)
+    if found:
+        return [Check("launch", "fail", "\n".join(found), "`launch` would refuse these; correct them")]
+    return [Check("launch", "ok", "settings, keys, configuration and scenes are as `launch` needs them")]
 
 
 def _not_local(name: str) -> list[Check]:
@@ -309,25 +316,10 @@ def _problem(read: Callable[[], object]) -> str | None:
     return None
 
 
-def _read_yaml(workdir: Path, files: tuple[Path, ...]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for file in files:
-        try:
-            values = yaml.safe_load((workdir / file).read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{file}: not valid YAML ({error}).") from error
-        if not isinstance(values, Mapping):
-            raise UserError(f"{file}: found {values!r} where keys with values are expected. See config/README.md.")
-        merged.update(values)
-    return merged
-
-
 def _digest(subject: Subject) -> str:
     settings = subject.cloud.read_text(encoding="utf-8") if subject.cloud else ""
     return value_digest([subject.config if _problem(lambda: subject.config) is None else None, settings])
 
 
 def _commit(root: Path) -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+    return system.git(root, "rev-parse", "HEAD", check=False).stdout.strip()

@@ -9,7 +9,6 @@ way to silence a finding.
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from detect_secrets.__version__ import VERSION
 from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import transient_settings
 
+from blueprint import system
 from blueprint.errors import UserError
 from blueprint.files import write_text
 
@@ -100,24 +100,24 @@ def _scan_files(root: Path) -> Iterator[Finding]:
 
 def _scan_history(root: Path) -> Iterator[Finding]:
     """Every version of every file on the branch, but those in the index: the working tree has been scanned."""
-    if subprocess.run(["git", "rev-parse", "-q", "--verify", "HEAD"], cwd=root, capture_output=True).returncode:
+    if system.git(root, "rev-parse", "-q", "--verify", "HEAD", check=False).returncode:
         return  # no commit yet
-    current = {line.split()[1] for line in _git(root, "ls-files", "--stage").splitlines()}
-    objects = [line.partition(" ") for line in _git(root, "rev-list", "--objects", "HEAD").splitlines()]
+    current = {line.split()[1] for line in system.git(root, "ls-files", "--stage").stdout.splitlines()}
+    listed = system.git(root, "rev-list", "--objects", "--filter=object:type=blob", "HEAD").stdout
+    objects = [line.partition(" ") for line in listed.splitlines()]  # commits come along, without a path
     for blob, _, path in objects:
-        if not path or path == BASELINE or blob in current or _git(root, "cat-file", "-t", blob).strip() != "blob":
+        if not path or path == BASELINE or blob in current:
             continue
-        content = subprocess.run(["git", "cat-file", "blob", blob], cwd=root, capture_output=True, check=True).stdout
+        content = system.git(root, "cat-file", "blob", blob).stdout
         for finding in _scan_text(content, path):
-            commit = _git(root, "log", "--format=%h", f"--find-object={blob}", "HEAD").split()[-1]
+            commit = system.git(root, "log", "--format=%h", f"--find-object={blob}", "HEAD").stdout.split()[-1]
             yield replace(finding, commit=commit)
 
 
-def _scan_text(content: str | bytes, path: str) -> Iterator[Finding]:
-    data = content.encode() if isinstance(content, str) else content
+def _scan_text(content: str, path: str) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="blueprint-audit-") as folder:
         version = Path(folder) / Path(path).name  # the suffix tells detect-secrets how to read the file
-        version.write_bytes(data)
+        version.write_text(content, encoding="utf-8")
         yield from _scan_file(version, path)
 
 
@@ -154,14 +154,7 @@ def _without_hashes(baseline: str) -> str:
 
 
 def _git_paths(root: Path, *arguments: str) -> list[str]:
-    return [path for path in _git(root, "ls-files", "-z", *arguments).split("\0") if path]
-
-
-def _git(root: Path, *arguments: str) -> str:
-    finished = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(f"{root}: git {arguments[0]} failed: {finished.stderr.strip()}. Run this in a git checkout.")
-    return finished.stdout
+    return [path for path in system.git(root, "ls-files", "-z", *arguments).stdout.split("\0") if path]
 
 
 def write_baseline(root: Path) -> int:
