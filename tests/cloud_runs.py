@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -9,21 +10,25 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import yaml
 
+from blueprint.cloud.machine import boot_clock_s
 from blueprint.cloud.settings import CloudSettings
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
 from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
 
 VAST_KEY = "canary-vast-key"
+CANARY = "canary-b2-secret"
 
 # Three layers of short jobs on the real handlers; every job writes its name outside the checkout, where it survives.
 SMALL_WORKFLOW = """
@@ -114,6 +119,33 @@ def wait_until(condition, timeout_s=60.0):
     return found
 
 
+class Listener:
+    """Hears notifications: `address` is one of apprise's."""
+
+    def __enter__(self):
+        listener = self
+        self.heard = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                listener.heard.append(f"{message['title']}\n{message['message']}")
+                self.send_response(200)
+                self.end_headers()
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"json://127.0.0.1:{self.server.server_port}/?cto=30&rto=30"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 @dataclass
 class Job:
     """A job that a dry run lists."""
@@ -137,6 +169,7 @@ class Machine:
     environment: dict = field(default_factory=dict)
 
     def __post_init__(self):
+        self.started_s = boot_clock_s()
         if self.instance not in self.vast.instances:
             self.vast.add_instance(self.instance)
         self.folder.mkdir(parents=True)
@@ -149,6 +182,9 @@ class Machine:
             "grace_s": 1,
             "max_cost_usd": 0,
             "shutdown": "stop",
+            "call_s": 10,
+            "final_copy_s": 60,
+            "guard_silent_s": 15,
             "vast": {"patience_s": 4},
             **self.cloud,
         }
@@ -172,6 +208,7 @@ class Machine:
             "VAST_URL": self.vast.url,
             "VAST_API_KEY": VAST_KEY,
             "VAST_INSTANCE_ID": str(self.instance),
+            "BLUEPRINT_STARTED_S": str(self.started_s),
             "TEST_JOURNAL": str(self.journal),
             **self.environment,
         }
@@ -194,7 +231,7 @@ class Machine:
 
     def run(self, *arguments):
         """Run Snakemake to its end; the exit status."""
-        return self.start(*arguments).wait(timeout=300)
+        return self.start(*arguments).wait(timeout=900)
 
     def script(self, *arguments):
         """Run `cloud.py` on this machine."""
@@ -244,6 +281,11 @@ class Machine:
         wait_until(lambda: not self.processes())
         time.sleep(0.2)  # what was on its way to the bucket arrives or does not
         shutil.rmtree(self.folder)
+
+    def guard_log(self):
+        """What the guard has said."""
+        path = self.folder / "results/.cloud/guard.log"
+        return path.read_text() if path.exists() else ""
 
     def guard(self):
         """The guard's process number, None when there is none."""

@@ -3,12 +3,21 @@
 In a test: ``with LoopbackB2() as b2: ...``. As a process of its own: ``python tests/loopback_b2.py --bucket NAME``
 prints one JSON line with the address and a key, then for every line it reads one with the calls since the last, until
 its standard input ends. Faults are switched on through `LoopbackB2.faults`.
+
+Which behaviour of the real service each rule comes from (https://www.backblaze.com/docs/cloud-storage, pages in
+brackets): tokens are those of one key and die with it, and after a day at the latest [authorize account: 24 hours];
+every call, downloads too, answers 401 `expired_auth_token` or `bad_auth_token` to such a token [calling the API, error
+codes]; a 503 has a Retry-After [error handling: "the client should wait the number of seconds"]; parts of large files
+that were begun and never finished are kept, billed and listed [large files, b2_list_unfinished_large_files]; SHA-1 is
+checked when an object comes in, and sent along when it goes out [b2_upload_file, b2_download_file_by_name]; nothing is
+overwritten, a new version hides the older one [file versions].
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import io
 import itertools
 import json
@@ -75,6 +84,10 @@ class Faults:
     """Drop the connection in the middle of this many uploads."""
     corrupt_uploads: int = 0
     """Flip a byte of this many uploads on the way, so that their checksums do not match."""
+    hang: bool = False
+    """Connections are accepted and nothing is ever answered."""
+    bytes_per_s: float = 0.0
+    """Speed of uploads; 0 is as fast as it goes."""
     corrupt_stored: int = 0
     """Flip a byte of this many results after the checksum was found right: the bucket holds something else."""
 
@@ -91,10 +104,13 @@ class LoopbackB2:
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self.lock = threading.RLock()
+        self.tokens: set[str] = set()
+        self.dead_tokens: dict[str, str] = {}
         self.simulator = _Simulator()
         account, master = self.simulator.create_account()
         token = self.simulator.authorize_account("", account, master)["authorizationToken"]
         url = self.simulator.API_URL
+        self.master = token
         self.bucket_id = self.simulator.create_bucket(url, token, account, self.bucket, "allPrivate")["bucketId"]
         self._create_key = lambda capabilities: self.simulator.create_key(
             url, token, account, capabilities, "test", None, [self.bucket_id], None
@@ -113,6 +129,71 @@ class LoopbackB2:
         """Replace the secret of the first key (tests plant recognisable ones)."""
         self.simulator.key_id_to_key[self.key_id].key = secret
         self.application_key = secret
+        self.expire_tokens("bad_auth_token")
+
+    def expire_tokens(self, code="expired_auth_token"):
+        """Accept none of the tokens any more that were given out."""
+        with self.lock:
+            self.dead_tokens |= dict.fromkeys(self.tokens, code)
+
+    def rewrite(self, name, content):
+        """Replace an object's bytes, and its checksum with them: what a mistake or a stranger would leave there."""
+        with self.lock:
+            file = self._newest(name)
+            file.data_bytes, file.content_sha1 = content, hashlib.sha1(content).hexdigest()
+            file.content_length = len(content)
+
+    def corrupt(self, name):
+        """Change a byte of an object that keeps its checksum, as a disk does that fails."""
+        with self.lock:
+            file = self._newest(name)
+            file.data_bytes = bytes([file.data_bytes[0] ^ 1]) + file.data_bytes[1:]
+
+    def store(self, name, content, at_s=None):
+        """Put an object into the bucket, as somebody else would, now or at another time (seconds since 1970)."""
+        with self.lock:
+            token = self.master
+            upload = self.simulator.get_upload_url(self.simulator.API_URL, token, self.bucket_id)
+            digest = hashlib.sha1(content).hexdigest()
+            where = (upload["uploadUrl"], upload["authorizationToken"], name, len(content), "b2/x-auto")
+            self.simulator.upload_file(*where, digest, {}, io.BytesIO(content))
+            if at_s is not None:
+                self._newest(name).upload_timestamp = int(at_s * 1000)
+
+    def begin_large(self, name):
+        """Begin the upload of a large file, as a machine does that is then taken away."""
+        with self.lock:
+            self.simulator.start_large_file(self.simulator.API_URL, self.master, self.bucket_id, name, "b2/x-auto", {})
+
+    def shift_times(self, milliseconds):
+        """Leave all objects as another clock would have: their times, and those in Snakemake's records."""
+        key, renamed = "src_last_modified_millis", {}
+        with self.lock:
+            for name in sorted(self.files()):
+                file = self._newest(name)
+                if key in file.file_info:
+                    file.file_info[key] = str(int(file.file_info[key]) + milliseconds)
+                if "/.snakemake/metadata/" in name:
+                    before, record = file.data_bytes, json.loads(file.data_bytes)
+                    times = [at for at in ("starttime", "endtime") if at in record]
+                    content = json.dumps(record | {at: record[at] + milliseconds / 1000 for at in times}).encode()
+                    renamed[hashlib.sha256(before).hexdigest()] = hashlib.sha256(content).hexdigest()
+                    self.rewrite(name, content)
+            for name in [name for name in self.files() if "/manifest/" in name]:
+                text = self._newest(name).data_bytes.decode()
+                for before, after in renamed.items():
+                    text = text.replace(before, after)
+                self.rewrite(name, text.encode())
+
+    def _newest(self, name):
+        files = self.simulator.bucket_id_to_bucket[self.bucket_id].file_name_and_id_to_file
+        return next(files[key] for key in sorted(files) if key[0] == name)
+
+    def unfinished(self):
+        """Names of large files that were begun and not finished."""
+        with self.lock:
+            bucket = self.simulator.bucket_id_to_bucket[self.bucket_id]
+            return [file.name for file in bucket.file_id_to_file.values() if file.action == "start"]
 
     def files(self):
         """Visible files of the bucket by name: (bytes, file info)."""
@@ -139,6 +220,7 @@ class LoopbackB2:
         return self
 
     def __exit__(self, *_):
+        self.faults.hang = False
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -177,6 +259,8 @@ def _handler(b2: LoopbackB2):
                 self.rfile.read(length // 2)
                 self.drop()
                 return
+            if url.path.startswith("/upload/") and b2.faults.bytes_per_s:
+                time.sleep(length / b2.faults.bytes_per_s)
             self.answer(self.rfile.read(length))
 
         def take(self, name):
@@ -195,10 +279,15 @@ def _handler(b2: LoopbackB2):
             call = self.call_name(url.path)
             with b2.lock:
                 b2.calls[call] += 1
+            while b2.faults.hang:
+                time.sleep(0.05)
             if b2.faults.down:
                 self.drop()
                 return
             try:
+                token = self.headers.get("Authorization", "")
+                if token in b2.dead_tokens:
+                    raise _Answer(401, b2.dead_tokens[token], "a token of another day or key")
                 if self.take("fail_next"):
                     raise _Answer(b2.faults.status, "service_unavailable", "a fault of the test")
                 with b2.lock:
@@ -231,7 +320,8 @@ def _handler(b2: LoopbackB2):
 
         @staticmethod
         def error(status, code, message):
-            return Handler.json({"status": status, "code": code, "message": message}, status)
+            status, headers, payload = Handler.json({"status": status, "code": code, "message": message}, status)
+            return status, {**headers, **({"Retry-After": "1"} if status == 503 else {})}, payload
 
         @staticmethod
         def json(value, status=200):
@@ -271,7 +361,12 @@ def _handler(b2: LoopbackB2):
                 case "cancel_large_file":
                     return self.json(simulator.cancel_large_file(*api, request["fileId"]))
                 case "list_unfinished_large_files":
-                    return self.json({"files": [], "nextFileId": None})
+                    limits = (
+                        request.get("startFileId") or "9" * 20,
+                        request.get("maxFileCount"),
+                        request.get("namePrefix"),
+                    )
+                    return self.json(simulator.list_unfinished_large_files(*api, request["bucketId"], *limits))
                 case "hide_file":
                     return self.json(simulator.hide_file(*api, request["bucketId"], request["fileName"]))
                 case "delete_file_version":
@@ -292,7 +387,8 @@ def _handler(b2: LoopbackB2):
         @staticmethod
         def list_names(api, request):
             """One page of names; those below the next ``delimiter`` are folded into folders, as Backblaze does."""
-            start, prefix = request.get("startFileName") or "", request.get("prefix") or ""
+            prefix = request.get("prefix") or ""
+            start = request.get("startFileName") or prefix
             limit, delimiter = int(request.get("maxFileCount") or 100), request.get("delimiter")
             if not delimiter:
                 answer = b2.simulator.list_file_names(*api, request["bucketId"], start, limit, prefix)
@@ -318,6 +414,7 @@ def _handler(b2: LoopbackB2):
         def authorize(self, header):
             key_id, _, secret = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
             answer = b2.simulator.authorize_account("", key_id, secret)
+            b2.tokens.add(answer["authorizationToken"])
             storage = answer["apiInfo"]["storageApi"]
             storage.update(apiUrl=b2.endpoint, downloadUrl=b2.endpoint, s3ApiUrl=b2.endpoint)
             storage.update(recommendedPartSize=100_000_000, absoluteMinimumPartSize=5_000_000)
@@ -327,6 +424,7 @@ def _handler(b2: LoopbackB2):
         def ours(answer):
             """Replace the simulator's pretended address by the one of this server."""
             path = answer["uploadUrl"].removeprefix("https://upload.example.com/")
+            b2.tokens.add(answer["authorizationToken"])
             return {**answer, "uploadUrl": f"{b2.endpoint}/upload/{path}"}
 
         def upload(self, call, url, token, body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ class Hub:
     """Repository -> branch, tag or commit -> folder with its files."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Repository -> a key of `REFUSALS`, or "silent" for no answer."""
+    uploads: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Dataset repository -> path -> content, as committed; only accounts in `writers` may write."""
+    writers: dict[str, str] = field(default_factory=dict)
+    """Account -> the token that may write there."""
     requests: list[str] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
     endpoint: str = ""
@@ -80,6 +85,39 @@ def running(hub: Hub) -> Iterator[Hub]:
             else:
                 self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
 
+        def do_POST(self):
+            """Make a dataset repository, say how files are to come, take a commit: as `HfApi.upload_folder` asks."""
+            path = unquote(urlsplit(self.path).path)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            hub.requests.append(path)
+            parts = path.strip("/").split("/")
+            if path == "/api/validate-yaml":  # of a card's front matter
+                self.json({"errors": [], "warnings": []})
+                return
+            if path == "/api/repos/create":
+                asked = json.loads(body)
+                repository = f"{asked.get('organization') or next(iter(hub.writers))}/{asked['name']}"
+            else:
+                repository = "/".join(parts[2:4])
+            if self.headers.get("Authorization") != f"Bearer {hub.writers.get(repository.split('/')[0])}":
+                status, code, message = REFUSALS["bad token"]
+                self.answer(status, b"{}", {"X-Error-Code": code, "X-Error-Message": message})
+            elif path == "/api/repos/create":
+                hub.uploads.setdefault(repository, {})
+                self.json({"url": f"{hub.endpoint}/datasets/{repository}", "name": repository})
+            elif parts[4:5] == ["preupload"]:
+                files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(body)["files"]]
+                self.json({"files": [{**file, "shouldIgnore": False} for file in files]})
+            else:
+                for line in map(json.loads, body.splitlines()):
+                    if line["key"] == "file":
+                        hub.uploads[repository][line["value"]["path"]] = b64decode(line["value"]["content"])
+                url = f"{hub.endpoint}/datasets/{repository}/commit/{'0' * 40}"
+                self.json({"commitUrl": url, "commitOid": "0" * 40, "hookOutput": "", "pullRequestUrl": None})
+
+        def json(self, value):
+            self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
         def revision(self, repository, name):
             folder = self.folder(repository, name)
             if folder is None:
@@ -117,7 +155,7 @@ def running(hub: Hub) -> Iterator[Hub]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -74,6 +74,8 @@ class LoopbackVast:
         self.instances = {}
         self.offers = []
         self.logs = {}
+        self.scheduled = []
+        self.billed = {}
         self.requests = []
         self.faults = []
         self.down_until = 0.0
@@ -127,7 +129,9 @@ class LoopbackVast:
             "ssh_port": 10600,
             **values,
         }
-        return self.instances[number]
+        row = self.instances[number]
+        self.billed[number] = (row["start_date"], row["dph_total"] or 0.0, None)
+        return row
 
     def fail(self, count, status, **values):
         """Answer the next `count` (matching) requests with a status code, or drop them when it is None."""
@@ -140,6 +144,21 @@ class LoopbackVast:
     def status_of(self, number):
         """The container's state, or None when the instance is gone."""
         return self.instances[number]["actual_status"] if number in self.instances else None
+
+    def run_scheduled(self, now_s):
+        """Carry out the scheduled jobs that are due at a time, as the service does every hour from their start on."""
+        for job in self.scheduled:
+            if job["start_time"] <= now_s <= job["end_time"]:
+                self.route(job["request_method"], job["api_endpoint"], self.key, job["request_body"])
+
+    def bill_usd(self, number):
+        """What the service charges for an instance: from when it was rented until its state changed, or until now."""
+        begun_s, rate, ended_s = self.billed[number]
+        return ((ended_s or time.time()) - begun_s) / 3600 * rate
+
+    def _ended(self, number):
+        begun_s, rate, ended_s = self.billed[number]
+        self.billed[number] = (begun_s, rate, ended_s or time.time())
 
     def count(self, pattern):
         """How many requests `METHOD path` matched a regular expression."""
@@ -201,6 +220,9 @@ class LoopbackVast:
         if (method, path) == ("GET", "/api/v1/instances/"):
             rows = list(self.instances.values())
             return 200, {"success": True, "instances": rows, "total_instances": len(rows), "next_token": None}
+        if (method, path) == ("POST", "/api/v0/commands/schedule_job/"):
+            self.scheduled.append(body)
+            return 200, {"success": True}
         if (method, path) == ("POST", "/api/v0/bundles/"):
             return 200, {"offers": [row for row in self.offers if self.matches(row, body)]}
         return 404, {"success": False, "error": "not_found", "msg": f"{method} {path}"}
@@ -214,15 +236,23 @@ class LoopbackVast:
         wanted = body["state"]
         if wanted not in self.ignored_states:
             self.instances[number]["intended_status"] = wanted
-            self.later(lambda: self.instances[number].update(actual_status="exited" if wanted == "stopped" else wanted))
+            self.later(lambda: self.has_become(number, wanted))
         return 200, {"success": True}
 
     def destroy(self, number, body):
         if number not in self.instances:
             return 404, {"success": False, "error": "no_such_instance", "msg": f"Instance {number} not found."}
         if "destroyed" not in self.ignored_states:
-            self.later(lambda: self.instances.pop(number, None))
+            self.later(lambda: self.has_become(number, "gone"))
         return 200, {"success": True}
+
+    def has_become(self, number, state):
+        with self.lock:
+            self._ended(number)
+            if state == "gone":
+                self.instances.pop(number, None)
+            elif number in self.instances:
+                self.instances[number]["actual_status"] = "exited" if state == "stopped" else state
 
     def later(self, change):
         timer = threading.Timer(self.change_delay_s, change)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from blueprint.video import write_video
+from blueprint.engines.task import Clip
+from blueprint.video import probe, write_video
 from synthetic_room import FPS, room
 
 
@@ -21,3 +22,9 @@ def write_clip(folder: Path, frames: int = 4, width: int = 96, height: int = 64,
     greys = [(near / depth * 255).astype(np.uint8)[..., None].repeat(3, -1) for depth in clip.depth_m]
     write_video(folder / "depth.mp4", greys, FPS)
     return folder
+
+
+def clip_in(folder: Path) -> Clip:
+    """The clip in such a folder, as engines are given it."""
+    paths = [folder / name for name in ("rgb.mp4", "depth.mp4", "depth.npz", "cameras.json")]
+    return Clip(*paths, probe(paths[0]))

@@ -94,4 +94,4 @@ def write_ply(path, splat: Splat) -> None:
 def clip(path, **keys):
     """The specification of a clip as the workflow hands it to the camera program."""
     common = {"frames": 24, "width": 64, "height": 48, "fps": 12, "up_axis": "z", "floor_height_m": 0.0}
-    return {**common, "path": path, "side": "auto", "seed": 0, "index": 0, **keys}
+    return {**common, "path": path, "index": 0, **keys}

@@ -28,7 +28,7 @@ class Clip:
         folder.mkdir(parents=True, exist_ok=True)
         height, width = self.frames.shape[1:3]
         write_video(folder / "rgb.mp4", self.frames, FPS, crf=0)
-        write_depth(folder / "depth.npz", [(depth, (depth > 0).astype(np.float32)) for depth in self.depth_m])
+        write_depth(folder / "depth.npz", [(depth, depth, (depth > 0).astype(np.float32)) for depth in self.depth_m])
         cameras = {
             "convention": "opencv",
             "width": width,

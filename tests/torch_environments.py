@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 TORCH_AND_NEEDS = (
@@ -31,10 +32,8 @@ PyMODINIT_FUNC PyInit_transformer_engine_torch() { return PyModule_Create(&modul
 def make_environment(folder: Path, *distributions: str) -> Path:
     """A virtual environment with hard links to installed packages; returns its interpreter. pip may do as it likes."""
     venv.create(folder, with_pip=False)
-    for name in distributions:
-        for file in importlib.metadata.distribution(name).files:
-            if ".." not in file.parts:
-                link_or_copy(Path(file.locate()), site_packages(folder) / file)
+    if distributions:
+        _link_packages(folder, *distributions)
     return folder / "bin" / "python"
 
 
@@ -83,3 +82,60 @@ def install_transformer_engine(folder: Path, extension: Path, version: str) -> N
         (site / name).parent.mkdir(exist_ok=True)
         (site / name).write_text(text)
     shutil.copy(extension, site / "transformer_engine_torch.so")
+
+
+def copy_of_this_environment(folder: Path) -> Path:
+    """A virtual environment with hard links to all that the running Python has; returns its interpreter."""
+    venv.create(folder, with_pip=False)
+    _link_packages(folder)
+    return folder / "bin" / "python"
+
+
+def prefix_of_this_python(folder: Path, *distributions: str) -> Path:
+    """A Python with a prefix of its own, as conda makes them, with hard links to packages of the running one.
+
+    Args:
+        distributions: which packages; all when none is named.
+    """
+    base = Path(sys.base_prefix)
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(Path(sys.executable).resolve(), folder / "bin" / "python")
+    library = site_packages(folder).parent
+    library.mkdir(parents=True)
+    for item in Path(sysconfig.get_path("stdlib")).iterdir():
+        if item.name != "site-packages":
+            (library / item.name).symlink_to(item)
+    for item in (base / "lib").glob("libpython*"):
+        (folder / "lib" / item.name).symlink_to(item)
+    site_packages(folder).mkdir()
+    _link_packages(folder, *distributions)
+    return folder / "bin" / "python"
+
+
+def _link_packages(folder: Path, *distributions: str) -> None:
+    for name in distributions:
+        for file in importlib.metadata.distribution(name).files:
+            if ".." not in file.parts:
+                link_or_copy(Path(file.locate()), site_packages(folder) / file)
+    if distributions:
+        return
+    source = Path(sysconfig.get_path("purelib"))
+    subprocess.run(["cp", "-al", f"{source}/.", str(site_packages(folder))], check=True)
+
+
+def make_wheel(folder: Path, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()) -> Path:
+    """Write a wheel of the given files into ``folder``, for pip and uv to install for real."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{name.replace('-', '_')}-{version}"
+    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+    members = {
+        **files,
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{member},,\n" for member in members) + f"{stem}.dist-info/RECORD,,\n"
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in (members | {f"{stem}.dist-info/RECORD": record}).items():
+            archive.writestr(member, text)
+    return path

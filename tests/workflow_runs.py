@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +24,21 @@ def write_config(folder: Path, config: dict[str, Any], name: str = "config.yaml"
     return path
 
 
-def snakemake_command(folder: Path, config: Path, *arguments: str) -> list[str]:
-    """The command line that runs the workflow with ``folder`` as working directory."""
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody; return what it printed."""
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    finished = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
+
+
+def snakemake_command(
+    folder: Path, config: Path, *arguments: str, repository: Path = REPOSITORY, python: Path | str = sys.executable
+) -> list[str]:
+    """The command line that runs a checkout's workflow with ``folder`` as working directory."""
     return [
-        *(sys.executable, "-m", "snakemake"),
-        *("--snakefile", str(REPOSITORY / "Snakefile")),
+        *(str(python), "-m", "snakemake"),
+        *("--snakefile", str(repository / "Snakefile")),
         *("--directory", str(folder)),
         *("--configfile", str(config)),
         *("--cores", "2"),
@@ -36,14 +47,20 @@ def snakemake_command(folder: Path, config: Path, *arguments: str) -> list[str]:
 
 
 def snakemake(
-    folder: Path, config: Path, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
+    folder: Path,
+    config: Path,
+    *arguments: str,
+    check: bool = True,
+    environment: dict[str, str] | None = None,
+    repository: Path = REPOSITORY,
+    python: Path | str = sys.executable,
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake and return what it printed (standard error is merged into ``stdout``).
 
     ``environment`` is added to this process's own, from which credentials are taken out.
     """
     finished = subprocess.run(
-        snakemake_command(folder, config, *arguments),
+        snakemake_command(folder, config, *arguments, repository=repository, python=python),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -55,6 +72,20 @@ def snakemake(
         logs = "\n".join(f"--- {log}\n{log.read_text()}" for log in sorted(folder.glob("logs/**/*.log")))
         raise AssertionError(f"snakemake exited with {finished.returncode}:\n{finished.stdout}\n{logs}")
     return finished
+
+
+def copy_checkout(target: Path) -> Path:
+    """A copy of what the workflow consists of, as a fresh clone has it: newer than any result."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("Snakefile", "rules", "workflow", "config", "envs", "profiles"):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(
+                source, target / name, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copyfile(source, target / name)
+    return target
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,0 +1,221 @@
+"""CPU time of a dry run of a large configuration, beside bare Snakemake with the same jobs.
+
+    python benchmarks/plan.py [--facilities 100] [--clips 10] [--variants 9] [--rounds 2]
+
+The bare workflow has the same rules with the same inputs and outputs, and nothing else: no configuration to check,
+no specification to work out, no digest of code. Both are planned from nothing, in turn, by the same Snakemake. CPU time
+is user and system time of the process; the least of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+BARE = """
+FACILITIES, CLIPS, VARIANTS = config["facilities"], config["clips"], config["variants"]
+
+
+wildcard_constraints:
+    facility="|".join(FACILITIES),
+    clip="|".join(CLIPS),
+    variant="|".join(VARIANTS),
+
+
+def everywhere(pattern):
+    return expand(pattern, facility=FACILITIES, clip=CLIPS, variant=VARIANTS)
+
+
+rule all:
+    input:
+        "results/report.html",
+        everywhere("results/{facility}/clips/{clip}/rgb.mp4"),
+        everywhere("results/{facility}/clips/{clip}/depth.mp4"),
+        everywhere("results/{facility}/clips/{clip}/depth.npz"),
+        everywhere("results/{facility}/enriched/{clip}/{variant}.mp4"),
+        everywhere("results/{facility}/enriched/{clip}/{variant}.json"),
+        everywhere("results/{facility}/metrics/{clip}/{variant}.json"),
+        expand("results/{facility}/summary.csv", facility=FACILITIES),
+
+
+rule demo_scene:
+    output: "resources/demo/{scene}.ply"
+    shell: "touch {output}"
+
+
+rule environment:
+    output: "results/preflight/{environment}.json"
+    shell: "touch {output}"
+
+
+rule preflight_scene:
+    input: "resources/demo/kitchen.ply", "results/preflight/render.json"
+    output: "results/{facility}/preflight.json"
+    shell: "touch {output}"
+
+
+rule cameras:
+    input: "resources/demo/kitchen.ply", "results/{facility}/preflight.json"
+    output: "results/{facility}/clips/{clip}/cameras.json"
+    shell: "touch {output}"
+
+
+rule render:
+    input:
+        "resources/demo/kitchen.ply",
+        "results/{facility}/clips/{clip}/cameras.json",
+        "results/preflight/render.json",
+    output:
+        "results/{facility}/clips/{clip}/rgb.mp4",
+        "results/{facility}/clips/{clip}/depth.mp4",
+        "results/{facility}/clips/{clip}/depth.npz",
+        "results/{facility}/clips/{clip}/provenance.json",
+    shell: "touch {output}"
+
+
+rule enrich:
+    input:
+        rules.render.output,
+        "results/{facility}/clips/{clip}/cameras.json",
+        "results/preflight/render.json",
+    output:
+        expand("results/{{facility}}/enriched/{{clip}}/{variant}.{kind}", variant=VARIANTS, kind=["mp4", "json"]),
+    shell: "touch {output}"
+
+
+rule metrics:
+    input:
+        "results/{facility}/clips/{clip}/rgb.mp4",
+        "results/{facility}/clips/{clip}/depth.npz",
+        "results/{facility}/clips/{clip}/cameras.json",
+        expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
+        "results/preflight/metrics.json",
+    output: expand("results/{{facility}}/metrics/{{clip}}/{variant}.json", variant=VARIANTS)
+    shell: "touch {output}"
+
+
+rule diversity:
+    input: expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS)
+    output: "results/{facility}/diversity/{clip}.json"
+    shell: "touch {output}"
+
+
+rule preview:
+    input:
+        "results/{facility}/clips/{clip}/rgb.mp4",
+        "results/{facility}/clips/{clip}/depth.mp4",
+        expand("results/{{facility}}/enriched/{{clip}}/{variant}.mp4", variant=VARIANTS),
+        expand("results/{{facility}}/metrics/{{clip}}/{variant}.json", variant=VARIANTS),
+    output: "results/{facility}/previews/{clip}.mp4", "results/{facility}/previews/{clip}.json"
+    shell: "touch {output}"
+
+
+rule summary:
+    input:
+        expand("results/{{facility}}/metrics/{clip}/{variant}.json", clip=CLIPS, variant=VARIANTS),
+        expand("results/{{facility}}/diversity/{clip}.json", clip=CLIPS),
+        expand("results/{{facility}}/enriched/{clip}/{variant}.json", clip=CLIPS, variant=VARIANTS),
+        expand("results/{{facility}}/clips/{clip}/provenance.json", clip=CLIPS),
+        "results/{facility}/preflight.json",
+    output: "results/{facility}/summary.csv", "results/{facility}/summary.json"
+    shell: "touch {output}"
+
+
+rule report:
+    input:
+        expand("results/{facility}/summary.json", facility=FACILITIES),
+        everywhere("results/{facility}/metrics/{clip}/{variant}.json"),
+        everywhere("results/{facility}/previews/{clip}.mp4"),
+        everywhere("results/{facility}/previews/{clip}.json"),
+    output: "results/report.html"
+    shell: "touch {output}"
+"""
+
+
+def configurations(facilities: int, clips: int, variants: int) -> tuple[dict[str, object], dict[str, object]]:
+    """The same run, configured for this project and for the bare workflow."""
+    places = [f"place-{number:03d}" for number in range(facilities)]
+    looks = [f"look-{number}" for number in range(variants)]
+    ours = {
+        "facilities": [{"name": name, "scene": "resources/demo/kitchen.ply"} for name in places],
+        "clips": [{"name": "clip", "path": "sweep", "count": clips}],
+        "enrich": {"engine": "photometric", "variants": [{"name": name, "preset": "haze"} for name in looks]},
+    }
+    return ours, {
+        "facilities": places,
+        "clips": [f"clip-{number}" for number in range(clips)] if clips > 1 else ["clip"],
+        "variants": looks,
+    }
+
+
+def dry_run(snakefile: Path, config: dict[str, object], folder: Path) -> tuple[float, dict[str, int]]:
+    """CPU seconds of a dry run, and the jobs of each rule."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(folder)]
+    command += ["--configfile", str(folder / "config.yaml"), "--cores", "2", "--dry-run", "--quiet", "rules"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    table = re.search(r"^job\s+count\n[-\s]+\n(.*?)^total", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
+    jobs = {rule: int(count) for rule, count in (line.split() for line in table[1].splitlines())}
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, jobs
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--facilities", type=int, default=100)
+    parser.add_argument("--clips", type=int, default=10, help="of each facility")
+    parser.add_argument("--variants", type=int, default=9, help="of each clip")
+    parser.add_argument("--rounds", type=int, default=2)
+    arguments = parser.parse_args()
+    ours, theirs = configurations(arguments.facilities, arguments.clips, arguments.variants)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bare = folder / "Snakefile"
+        bare.write_text(BARE)
+        sides = {
+            "this workflow": (REPOSITORY / "Snakefile", ours, folder / "ours"),
+            "bare Snakemake": (bare, theirs, folder / "theirs"),
+        }
+        rounds = [{side: dry_run(*run) for side, run in sides.items()} for _ in range(arguments.rounds)]
+    jobs = {side: rounds[0][side][1] for side in sides}
+    if len({tuple(sorted(counts.items())) for counts in jobs.values()}) > 1:
+        sys.exit(f"the two do not have the same jobs: {jobs}")
+    seconds = {side: min(found[side][0] for found in rounds) for side in sides}
+    table = Table(title=f"{sum(jobs['this workflow'].values())} jobs, dry run", box=box.SIMPLE_HEAD)
+    for column in ("side", "CPU s", "ratio"):
+        table.add_column(column)
+    for side, least in seconds.items():
+        table.add_row(side, f"{least:.1f}", f"{least / seconds['bare Snakemake']:.2f}")
+    console = Console()
+    console.print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{psutil.virtual_memory().total / 1e9:.0f} GB; Python {platform.python_version()}, "
+        f"Snakemake {version('snakemake')}"
+    )
+    console.print(table)
+    console.print(", ".join(f"{rule} {count}" for rule, count in sorted(jobs["this workflow"].items())))
+
+
+if __name__ == "__main__":
+    main()
