@@ -82,7 +82,11 @@ def test_only_the_score_whose_code_changed_or_that_is_new_is_computed(clip, vari
     scored.clear()
     after = run(clip, variants, tmp_path / "scores", {"ssim": "1", "psnr": "2", "edge_agreement": "1"})
     assert scored == [("dusk", ["ssim", "psnr"]), ("neon", ["ssim", "psnr"])]
-    assert [name for made in after["dusk"]["run"]["made"] for name in made["names"]] == ["ssim", "psnr", "edge_agreement"]
+    assert [name for made in after["dusk"]["run"]["made"] for name in made["names"]] == [
+        "ssim",
+        "psnr",
+        "edge_agreement",
+    ]
     for name in CODES:
         assert after["dusk"]["frames"][name] == before["dusk"]["frames"][name]
 
