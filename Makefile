@@ -6,7 +6,7 @@ CORES ?= all
 CLOUD ?= profiles/vast/cloud.yaml
 SNAKEMAKE := $(BIN)/snakemake
 SOURCES := workflow tests benchmarks
-QUICK := $(addprefix tests/,config system cameras splat video plan engines/test_variants.py engines/test_descriptors.py metrics/test_summary.py metrics/test_catalogue.py environments/test_lock.py environments/test_modules.py)
+QUICK := $(addprefix tests/,config system cameras splat video plan engines/test_variants.py engines/test_descriptors.py metrics/test_summary.py metrics/test_catalogue.py environments/test_modules.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick test-slow audit lint format dag gpu-check gpu-wheels config-docs pictures lock constraints clean

@@ -18,7 +18,7 @@ import yaml
 import loopback_hub
 from blueprint import config as configuration
 from blueprint import system
-from blueprint.audit import code, run
+from blueprint.audit import code, run, secrets
 from blueprint.checks import Check
 from blueprint.engines import engine
 from blueprint.errors import UserError
@@ -109,6 +109,23 @@ class Operator:
     def red(self):
         """Names of the checks that are not green."""
         return {check.name for check in run.run(self.subject) if check.result not in ("ok", "skip")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scanned_once():
+    """Scan a file that does not change from test to test once: the scan takes most of an audit's time."""
+    scanned = {}
+
+    def scan_file(file, path):
+        key = path, file.read_bytes()
+        if key not in scanned:
+            scanned[key] = list(original(file, path))
+        return scanned[key]
+
+    original = secrets._scan_file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "_scan_file", scan_file)
+        yield
 
 
 @pytest.fixture
