@@ -1,10 +1,10 @@
 # The plan: the facilities, clips and variants of this run, by which the rules below are filled in.
 from blueprint.metrics import weights
 from blueprint.plan import make_plan
+from blueprint.train.trainers import TRAINING_SETS
 
 PLAN = stated(make_plan, config, CONFIG_SOURCE)
 FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)
-TRAINING_SETS = ("render", "variants")  # what a world model is post-trained on
 
 
 wildcard_constraints:
@@ -23,8 +23,7 @@ def of_clips(pattern, *facilities):
     return [
         path
         for facility in facilities
-        for clip in CLIPS[facility]
-        for path in expand(pattern, facility=facility, clip=clip, variant=VARIANTS)
+        for path in expand(pattern, facility=facility, clip=CLIPS[facility], variant=VARIANTS)
     ]
 
 

@@ -67,7 +67,7 @@ rule evaluate:
 rule training:
     input:
         scores=expand("<results>/training/{model}/scores.json", model=("base", *TRAINING_SETS)),
-        trainings=expand("<results>/training/{set}/training.json", set=TRAINING_SETS),
+        trainings=expand("<results>/training/{set}/training.json", set=list(TRAINING_SETS)),
     output:
         verdict="<results>/training/verdict.json",
         page=report("<results>/training/training.html", caption="../workflow/report/page.rst", category="Report"),

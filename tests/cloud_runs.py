@@ -30,6 +30,11 @@ from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
 VAST_KEY = "canary-vast-key"
 CANARY = "canary-b2-secret"
 
+ALL_JOBS = {"sum", *(f"{rule}/{i}" for rule in ("make", "use") for i in range(4))}
+GOOD = r"Work finished: yes. Results saved: yes, verified. Machine ended: yes"
+SAVED = "Results saved: yes, verified"
+NOT_DONE = r"Work finished: NO. Results saved: yes, verified. Machine ended: yes"
+
 # Three layers of short jobs on the real handlers; every job writes its name outside the checkout, where it survives.
 SMALL_WORKFLOW = """
 configfile: "config/config.yaml"
@@ -341,3 +346,24 @@ def jobs_in_bucket(b2: LoopbackB2) -> set[str]:
 def seeded(seed):
     """Random numbers that a failing test can be repeated with."""
     return random.Random(f"kill {seed}")
+
+
+def started(machine):
+    return machine.journal.read_text().split() if machine.journal.exists() else []
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.utime(path, ns=(1_700_000_000_123_456_789, 1_700_000_000_123_456_789))
+    return root
+
+
+def record(kind, output):
+    return f".snakemake/{kind}/{urlsafe_b64encode(output.encode()).decode()}"
+
+
+def is_stopped(vast, number=7):
+    return vast.status_of(number) == "exited"

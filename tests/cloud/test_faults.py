@@ -3,7 +3,6 @@
 Every test ends with the results in the bucket and the instance ended, or with the reason and a status that is not 0.
 """
 
-import json
 import os
 import re
 import signal
@@ -15,24 +14,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from cloud_runs import CANARY, VAST_KEY, jobs_in_bucket, names, tree, wait_until
+from cloud_runs import ALL_JOBS, CANARY, SAVED, VAST_KEY, is_stopped, jobs_in_bucket, names, started, tree, wait_until
 from loopback_b2 import READ_WRITE
-
-SAVED = "Results saved: yes, verified."
-ALL_JOBS = {"sum", *(f"{rule}/{i}" for rule in ("make", "use") for i in range(4))}
-
-
-def guard_log(machine):
-    path = machine.folder / "results/.cloud/guard.log"
-    return path.read_text() if path.exists() else ""
-
-
-def started(machine):
-    return machine.journal.read_text().split() if machine.journal.exists() else []
-
-
-def is_stopped(vast, number=7):
-    return vast.status_of(number) == "exited"
 
 
 def test_a_run_that_succeeds_leaves_results_and_no_secret(rent, b2, vast, tmp_path):
@@ -177,7 +160,7 @@ def test_the_bucket_is_down_for_a_while(rent, b2, vast, held):
         snakemake = machine.start()
         wait_until(lambda: started(machine))
         b2.faults.down = True
-        wait_until(lambda: "The copy failed 2 times" in guard_log(machine))
+        wait_until(lambda: "The copy failed 2 times" in machine.guard_log())
         assert snakemake.poll() is None
         b2.faults.down = False
     assert snakemake.wait() == 0, machine.output()
@@ -244,7 +227,7 @@ def test_uploads_are_corrupted(rent, b2, vast):
     wait_until(lambda: started(machine))
     b2.faults.corrupt_stored = 1  # one that is refused on the way would have rclone send all others again
     assert snakemake.wait() == 0, machine.output()
-    assert "Not equal in the bucket, copying again" in guard_log(machine)
+    assert "Not equal in the bucket, copying again" in machine.guard_log()
     here = tree(machine.folder)
     assert {name: content for name, (content, _) in b2.files().items()} == {
         name: here[name.removeprefix("blueprint/test/")] for name in b2.files()
@@ -310,61 +293,6 @@ def test_a_second_run_of_the_same_jobs_is_refused_and_harms_nothing(rent, b2, va
         assert not is_stopped(vast)
     assert first.wait() == 0, machine.output()
     assert jobs_in_bucket(b2) == ALL_JOBS and is_stopped(vast)
-
-
-def test_a_budget_spent_by_earlier_machines_stops_at_once(rent, b2, vast):
-    assert rent(cloud={"max_cost_usd": 100}).run() == 0
-    before = started(rent("none", instance=9))
-    name = next(name for name in b2.files() if "/ledger/" in name)
-    account = json.loads(b2.files()[name][0]) | {"cost_usd": 101.0, "seconds": 3600.0, "rate_usd_per_h": 101.0}
-    other = rent("two", instance=8, cloud={"max_cost_usd": 100})
-    b2.store(name, json.dumps(account).encode())
-    assert other.run("--forceall") == 1
-    assert "max_cost_usd: 100 is spent" in other.output()
-    assert started(other) == before
-    assert is_stopped(vast, 8)
-
-
-def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
-    # 360 dollars per hour: the budget lasts for thirty seconds from the machine's start.
-    machine = rent(environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 3, "rate_usd_per_h": 360, "grace_s": 1})
-    snakemake = machine.start()
-    wait_until(lambda: len(started(machine)) == 2)
-    assert snakemake.wait(timeout=120) == 1
-    assert "of a budget of 3, ALL of it" in machine.output()
-    assert "is spent: no new jobs" in guard_log(machine)
-    assert SAVED in machine.output() and is_stopped(vast)
-    assert len(started(machine)) == 2
-    assert not [command for command in machine.processes().values() if "sleep" in command]
-    accounts = [json.loads(content) for name, (content, _) in b2.files().items() if "/ledger/" in name]
-    assert 3 <= accounts[0]["cost_usd"] < 36
-
-
-def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast, held):
-    machine = rent(cloud={"max_cost_usd": 3, "rate_usd_per_h": 360, "grace_s": 600})
-    with held(0, 1, 2, 3):
-        snakemake = machine.start()
-        wait_until(lambda: len(started(machine)) == 2)
-        wait_until(lambda: "is spent: no new jobs" in guard_log(machine))
-    assert snakemake.wait() == 1
-    assert set(started(machine)) == jobs_in_bucket(b2)
-    assert len(started(machine)) == 2
-    assert is_stopped(vast)
-
-
-@pytest.mark.parametrize("budget", [0, -5])
-def test_no_budget_needs_no_rate(rent, vast, budget):
-    vast.add_instance(7, dph_total=None)
-    assert rent(cloud={"max_cost_usd": budget}).run() == 0
-    assert is_stopped(vast)
-
-
-def test_a_budget_without_a_rate_is_refused(rent, vast):
-    vast.add_instance(7, dph_total=None)
-    machine = rent(cloud={"max_cost_usd": 5})
-    assert machine.run() == 1
-    assert "rate_usd_per_h" in machine.output()
-    assert not started(machine)
 
 
 @pytest.fixture

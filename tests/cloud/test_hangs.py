@@ -7,23 +7,22 @@ but the first are slow ones.
 import json
 import os
 import signal
-from dataclasses import asdict
-from pathlib import Path
 
 import psutil
 import pytest
 
-from blueprint.cloud.ledger import Entry
-from cloud_runs import Listener, finished_jobs, jobs_in_bucket, tree, wait_until
-
-ALL_JOBS = {"sum", *(f"{rule}/{i}" for rule in ("make", "use") for i in range(4))}
-SAVED = "Results saved: yes, verified"
-GOOD = r"Work finished: yes. Results saved: yes, verified. Machine ended: yes"
-NOT_DONE = r"Work finished: NO. Results saved: yes, verified. Machine ended: yes"
-
-
-def started(machine):
-    return machine.journal.read_text().split() if machine.journal.exists() else []
+from cloud_runs import (
+    ALL_JOBS,
+    GOOD,
+    NOT_DONE,
+    SAVED,
+    Listener,
+    finished_jobs,
+    jobs_in_bucket,
+    started,
+    tree,
+    wait_until,
+)
 
 
 def account_of(b2, instance):
@@ -221,47 +220,6 @@ def test_the_guard_is_killed_at_its_start(rent, b2, outcome):
 
 
 @pytest.mark.slow
-@pytest.mark.fault("another machine spends the budget", "its account is read again during the run: no new jobs")
-def test_another_machine_spends_the_budget(rent, b2, outcome, held):
-    machine = rent(cloud={"max_cost_usd": 5, "grace_s": 0})
-    with held(0, 1, 2, 3):
-        snakemake = machine.start()
-        wait_until(lambda: started(machine))
-        other = Entry("8-0a0b0c0d", 6.0, 3600.0, 6.0, 0.0, "2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+00:00")
-        b2.store("blueprint/test/results/.cloud/ledger/8-0a0b0c0d.json", json.dumps(asdict(other)).encode())
-        outcome.begin()
-        assert snakemake.wait() == 1
-    assert "of a budget of 5, ALL of it" in machine.output()
-    outcome(machine, "by itself, after the grace", NOT_DONE)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("the price rises", "it is read again during the run, and counted from then on")
-def test_the_price_rises(rent, vast, outcome, held):
-    machine = rent(cloud={"max_cost_usd": 1, "grace_s": 0})
-    with held(0, 1, 2, 3):
-        snakemake = machine.start()
-        wait_until(lambda: started(machine))
-        vast.instances[7]["dph_total"] = 3600.0
-        outcome.begin()
-        assert snakemake.wait() == 1
-    assert "The hourly rate is 3600" in machine.guard_log()
-    outcome(machine, "by itself, after the grace", NOT_DONE)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("a machine lives longer than `max_hours`", "as with a budget that is spent")
-def test_the_hours_are_over(rent, outcome, held):
-    machine = rent(cloud={"max_hours": 60 / 3600, "grace_s": 0})
-    with held(0, 1, 2, 3):
-        snakemake = machine.start()
-        assert snakemake.wait() == 1
-    outcome.begin()
-    assert "hours are over: no new jobs" in machine.guard_log()
-    outcome(machine, "by itself, after the grace", NOT_DONE)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -288,93 +246,6 @@ def test_a_plain_run_that_starts_no_job_ends_the_machine(rent, b2, outcome, name
     assert status == (0 if name == "nothing" else 1), machine.output()
     told = {"nothing": GOOD, "wrong": NOT_DONE, "checks": r"Work finished: NO. Results saved: NO .*Machine ended: yes"}
     outcome(machine, "by itself", told[name])
-
-
-@pytest.mark.slow
-@pytest.mark.fault("file names that B2 cannot hold", "they are named; all others are saved; stopped, not destroyed")
-def test_odd_names_keep_nothing_else_from_being_saved(rent, b2, vast, outcome):
-    machine = rent(cloud={"shutdown": "destroy"})
-    folder = machine.folder / "results/odd"
-    folder.mkdir(parents=True)
-    (folder / "a\nb.txt").write_text("newline")
-    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.txt")).write_text("no UTF-8")
-    os.mkfifo(folder / "pipe")
-    (folder / "plain.txt").write_text("plain")
-    assert machine.run() == 1
-    outcome.begin()
-    assert jobs_in_bucket(b2) == ALL_JOBS
-    assert {name for name in b2.files() if "/odd/" in name} == {"blueprint/test/results/odd/plain.txt"}
-    assert not vast.count("DELETE")
-    outcome(machine, "by itself; the disk has what is not saved", r"2 files are not.*'results/odd/a\\nb.txt'")
-
-
-@pytest.mark.slow
-@pytest.mark.fault("an object in the bucket is corrupt, another is foreign", "set aside, named, made again")
-def test_objects_that_are_not_what_was_saved(rent, b2, outcome):
-    assert rent().run() == 0
-    b2.corrupt("blueprint/test/results/made/1.txt")
-    b2.rewrite("blueprint/test/results/used/2.txt", b"somebody else's\n")
-    other = rent("two", instance=8)
-    before = len(started(other))
-    assert other.run() == 0, other.output()
-    outcome.begin()
-    assert "Set aside: results/made/1.txt cannot be read" in other.output()
-    assert "Set aside: results/used/2.txt is not what was saved" in other.output()
-    assert set(started(other)[before:]) <= {"make/1", "use/1", "use/2", "sum"}
-    assert b2.files()["blueprint/test/results/used/2.txt"][0] == b"2\n{{}}\n"
-    outcome(other, "by itself, after the run", GOOD)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("accounts in the bucket are impossible, or the guard's own files are there", "told, not believed")
-def test_restored_accounts_are_not_believed_blindly(rent, b2, outcome):
-    assert rent(cloud={"max_cost_usd": 50}).run() == 0
-    place = "blueprint/test/results/.cloud"
-    entry = Entry("9-0a0b0c0d", 2.0, 10.0, -1e6, 0.0, "", "")
-    b2.store(f"{place}/ledger/9-0a0b0c0d.json", json.dumps(asdict(entry)).encode())
-    b2.store(f"{place}/ledger/9-1a0b0c0d.json", b'{"machine": "9-1a')
-    b2.store(f"{place}/runs/1.json", json.dumps({"process": {"pid": 1, "created": 0.0}, "outcome": "running"}).encode())
-    b2.store(f"{place}/guard.json", b"{}")
-    other = rent("two", instance=8, cloud={"max_cost_usd": 50})
-    assert other.run() == 0, other.output()
-    outcome.begin()
-    assert other.output().count("figures are impossible") >= 2
-    assert not (other.folder / "results/.cloud/runs/1.json").exists()
-    outcome(other, "by itself", GOOD)
-
-
-@pytest.mark.slow
-@pytest.mark.fault(
-    "a machine's clock is a day ahead", "restored files are set to just before now; nothing is made again"
-)
-def test_a_clock_a_day_ahead(rent, b2, outcome):
-    machine = rent()
-    assert machine.run("results/made/0.txt", "results/used/1.txt") == 0
-    # As the machine would have left it: every time, and every record of one, a day later.
-    day_s = 86_400
-    b2.shift_times(1000 * day_s)
-    other = rent("two", instance=8)
-    before = len(started(other))
-    assert other.run() == 0, other.output()
-    outcome.begin()
-    assert "from the future" in other.output()
-    assert not {"make/0", "make/1", "use/1"} & set(started(other)[before:])
-    third = rent("three", instance=9)
-    assert third.script("restore").returncode == 0
-    assert third.planned() == []
-    outcome(other, "by itself, after the run", GOOD)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("uploads of large files are begun and never finished", "they are cancelled after the final copy")
-def test_unfinished_uploads_are_cancelled(rent, b2, outcome):
-    machine = rent()
-    b2.begin_large("blueprint/test/results/made/1.txt")
-    b2.begin_large("blueprint/another/results/made/1.txt")
-    assert machine.run() == 0, machine.output()
-    outcome.begin()
-    assert b2.unfinished() == ["blueprint/another/results/made/1.txt"]
-    outcome(machine, "by itself, after the run", GOOD)
 
 
 @pytest.mark.slow
@@ -425,23 +296,6 @@ def test_jobs_have_no_secret_in_their_environment(rent, b2):
     assert "TEST_JOURNAL" in seen and "canary" not in seen
     assert (machine.folder / "took").read_text() == "canary-hf\n"
     assert "HF_TOKEN" not in given and "GIT_TOKEN" not in given and "B2_APPLICATION_KEY" in given
-
-
-@pytest.mark.slow
-def test_hard_links_are_one_object_and_come_back_as_links(rent, b2):
-    machine = rent()
-    snakefile = machine.folder / "Snakefile"
-    snakefile.write_text(
-        snakefile.read_text().replace(
-            "echo sum >>", "mkdir -p results/.kept; ln -f results/used/1.txt results/.kept/1.txt; echo sum >>"
-        )
-    )
-    assert machine.run() == 0, machine.output()
-    assert not [name for name in b2.files() if "/.kept/" in name]
-    other = rent("two", instance=8)
-    assert other.script("restore").returncode == 0
-    kept, made = other.folder / "results/.kept/1.txt", other.folder / "results/used/1.txt"
-    assert os.path.samefile(kept, made)  # noqa: PTH121
 
 
 @pytest.mark.slow

@@ -7,33 +7,26 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from hashlib import sha256
-from io import StringIO
-from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import patch
 
 import psutil
 import pytest
 import yaml
 
 import vast
-from blueprint import cli
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud.bucket import Bucket
 from blueprint.cloud.launched import Launch
 from blueprint.cloud.ledger import Entry
 from blueprint.cloud.reaper import run_of
 from blueprint.cloud.sync import scan
+from laptops import SECRETS, URL, Laptop, git
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast, offer
-from workflow_runs import REPOSITORY, SCRIPTS, clean_environment
+from workflow_runs import REPOSITORY, SCRIPTS
 
-URL = "https://git.example/blueprint.git"
 DEMO = ("--configfile", "config/config.yaml", "--gpu-anyway", "--yes")
-SECRETS = {"VAST_API_KEY": "canary-vast-key", "HF_TOKEN": "canary-hf", "GIT_TOKEN": "canary-git"}
 
 
 @pytest.fixture(scope="module")
@@ -51,85 +44,9 @@ def service():
         yield running
 
 
-def git(folder, *arguments):
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
 def label(run_id):
     """A label as `launch` gives it in the settings of these tests."""
     return f"blueprint-{run_id}-{sha256(b'results/blueprint').hexdigest()[:4]}0a0b0c0d"
-
-
-class Laptop:
-    """A pushed checkout whose remote has a public address (git is told to find it in a folder), and its operator."""
-
-    def __init__(self, folder, service, b2):
-        self.checkout = folder / "checkout"
-        (self.checkout / "profiles" / "vast").mkdir(parents=True)
-        (self.checkout / "config").mkdir()
-        for name in ("profiles/vast/bootstrap.sh", "config/config.yaml", ".gitignore"):
-            shutil.copy(REPOSITORY / name, self.checkout / name)
-        self.environment = {
-            **clean_environment(),
-            **SECRETS,
-            **b2.environment(),
-            "VAST_URL": service.url,
-            "HOME": str(folder / "home"),
-            "COLUMNS": "200",
-        }
-        (folder / "home").mkdir()
-        self.settings = {
-            "bucket": b2.bucket,
-            "endpoint": b2.endpoint,
-            "max_cost_usd": 6,
-            "shutdown": "stop",
-            "vast": {"patience_s": 1},
-        }
-        self.write_settings()
-        git(folder, "init", "-q", "--bare", "remote.git")
-        git(self.checkout, "init", "-q", "-b", "main")
-        git(self.checkout, "config", f"url.{folder / 'remote.git'}.insteadOf", URL)
-        git(folder / "home", "config", "--file", ".gitconfig", f"url.{folder / 'remote.git'}.insteadOf", URL)
-        git(self.checkout, "remote", "add", "origin", URL)
-        self.push()
-
-    def write_settings(self, **changes):
-        values = {**self.settings, **changes}
-        (self.checkout / "profiles" / "vast" / "cloud.yaml").write_text(yaml.safe_dump(values))
-
-    def loaded(self):
-        return cloud_settings.load(self.checkout / "profiles" / "vast" / "cloud.yaml", {}, Path("none"))
-
-    def push(self):
-        git(self.checkout, "add", "--all")
-        git(self.checkout, "commit", "-q", "--allow-empty", "-m", "work")
-        git(self.checkout, "push", "-q", "origin", "main")
-
-    def run(self, *arguments, audited=False, reaped=False, asked=False, **environment):
-        """Run the program in this process, as its command line would: importing it anew takes longer than its work.
-
-        A launch is of the demo unless it names a configuration, and answers what it is asked unless it is ``asked``.
-        """
-        if arguments[0] == "launch":
-            named = [] if "--configfile" in arguments else ["--configfile", "config/config.yaml"]
-            arguments = (*arguments, *named, *([] if asked else ["--gpu-anyway", "--yes"]))
-        if arguments[0] == "launch" and not audited:
-            arguments = (*arguments, "--without-audit", *([] if reaped else ["--no-reaper"]))
-        output = StringIO()
-        with (
-            patch.dict(os.environ, {**self.environment, **environment}, clear=True),
-            patch.object(sys, "argv", ["vast.py", *arguments]),
-            chdir(self.checkout),
-            redirect_stdout(output),
-            redirect_stderr(output),
-        ):
-            try:
-                cli.run(vast.main)
-                code = 0
-            except SystemExit as end:
-                code = end.code
-        return SimpleNamespace(returncode=code, stdout=output.getvalue())
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ import yaml
 from blueprint.cloud.launched import VARIABLE, Launch
 from blueprint.cloud.machine import boot_clock_s
 from cloud_runs import SMALL_WORKFLOW, wait_until
+from installers import install_conda, orchestration_in
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
 from workflow_runs import REPOSITORY, clean_environment
@@ -81,39 +81,6 @@ def machine(tmp_path, origin, service):
         "LOG_SETTLE_S": "0",
         "BLUEPRINT_STARTED_S": str(boot_clock_s()),
     }
-
-
-def install_conda(machine, script):
-    """Put a conda of the test's own where the installer would put the real one, with environments that need no room."""
-    environments = Path(machine["BLUEPRINT_HOME"]) / "blueprint" / ".snakemake" / "conda"
-    environments.mkdir(parents=True)
-    for name in ("a_", "b_", "c_"):
-        (environments / f"{name}.env_setup_done").touch()
-    conda = Path(machine["BLUEPRINT_HOME"]) / "miniforge3"
-    (conda / "bin").mkdir(parents=True)
-    (conda / "bin" / "conda").write_text(script.replace("{log}", str(conda / "calls")))
-    (conda / "bin" / "conda").chmod(0o755)
-    (conda / ".whole").touch()
-    return conda
-
-
-ORCHESTRATION = """#!/usr/bin/env bash
-case "$*" in
-    "env create "*)
-        mkdir -p {home}/orchestration/bin
-        printf '#!/bin/sh\\ncase "$1" in *fill_environment.py) exit;; esac\\nexec {python} "$@"\\n' \\
-            > {home}/orchestration/bin/python
-        printf '#!/bin/sh\\nexec {python} -m snakemake "$@"\\n' > {home}/orchestration/bin/snakemake
-        chmod +x {home}/orchestration/bin/*
-        ;;
-    *) exit 1 ;;
-esac
-"""
-
-
-def orchestration_in(machine):
-    """A conda that makes the environment of Snakemake out of the one that runs the tests."""
-    return ORCHESTRATION.replace("{home}", machine["BLUEPRINT_HOME"]).replace("{python}", sys.executable)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -16,21 +15,8 @@ from blueprint.cloud.accounts import store_of
 from blueprint.cloud.bucket import MANIFEST, BucketError
 from blueprint.cloud.restore import restore
 from blueprint.cloud.sync import Sync, scan
-from cloud_runs import cloud_settings, tree
+from cloud_runs import cloud_settings, record, tree, write
 from loopback_b2 import READ_WRITE
-
-
-def write(root, files):
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.utime(path, ns=(1_700_000_000_123_456_789, 1_700_000_000_123_456_789))
-    return root
-
-
-def record(kind, output):
-    return f".snakemake/{kind}/{urlsafe_b64encode(output.encode()).decode()}"
 
 
 @pytest.fixture
@@ -309,94 +295,6 @@ def test_settings_of_the_users_own_rclone_play_no_part(b2, checkout, monkeypatch
     monkeypatch.setenv("RCLONE_CONFIG", str(Path("/nonexistent/rclone.conf")))
     Sync(cloud_settings(b2), checkout).run()
     assert in_bucket(b2) == FINISHED
-
-
-def saved_run(b2, tmp_path, at_s=1_700_000_000.0):
-    """A run with two finished outputs, their records and a scene, in the bucket."""
-    made = write(tmp_path / "one", {"resources/scan.ply": "a user's own", "results/.kept/1.txt": "one"})
-    for name in ("results/1.txt", "results/2.txt"):
-        write(made, {name: f"content of {name}", record("metadata", name): json.dumps({"endtime": at_s})})
-    for path in tree(made):
-        os.utime(made / path, (at_s, at_s))
-    (made / "results/.kept/1.txt").unlink()
-    os.link(made / "results/1.txt", made / "results/.kept/1.txt")
-    Sync(cloud_settings(b2), made).run(settle_s=0)
-    (tmp_path / "two").mkdir()
-    return tmp_path / "two"
-
-
-def test_what_is_not_what_was_saved_is_set_aside_and_named(b2, tmp_path):
-    other = saved_run(b2, tmp_path)
-    b2.corrupt("blueprint/test/results/1.txt")
-    b2.rewrite("blueprint/test/results/2.txt", b"somebody else's")
-    b2.store("blueprint/test/results/3.txt", b"foreign")
-    stamp = (1_700_000_000.0, 1_700_000_000.0)
-    foreign = write(tmp_path / "foreign", {record("metadata", "results/3.txt"): json.dumps({"endtime": stamp[0]})})
-    buckets.Bucket(cloud_settings(b2), foreign).upload(scan(foreign).files)
-    report = restore(cloud_settings(b2), other)
-    told = {problem.split()[0] for problem in report.problems}
-    assert told == {"results/1.txt", "results/2.txt"}
-    assert not (other / "results/1.txt").exists() and not (other / "results/2.txt").exists()
-    assert (other / "results/.cloud/aside/results/2.txt").read_text() == "somebody else's"
-    assert (other / "resources/scan.ply").read_text() == "a user's own"
-    assert "results/3.txt" in sync.incomplete_outputs(other)  # its record is not of this version of it
-    # What is made again replaces what was there, whatever the times say.
-    write(other, {"results/1.txt": "made again"})
-    Sync(cloud_settings(b2), other).run(settle_s=0)
-    assert b2.files()["blueprint/test/results/1.txt"][0] == b"made again"
-
-
-def test_a_finished_output_that_nobody_saved_is_a_stranger(b2, tmp_path):
-    other = saved_run(b2, tmp_path)
-    stranger = write(tmp_path / "stranger", {"results/3.txt": "3"})
-    write(stranger, {record("metadata", "results/3.txt"): json.dumps({"endtime": 1_700_000_000.123})})
-    buckets.Bucket(cloud_settings(b2), stranger).upload(scan(stranger).files)
-    report = restore(cloud_settings(b2), other)
-    assert [problem.split()[0] for problem in report.problems] == ["results/3.txt"]
-
-
-def test_a_list_of_digests_that_cannot_be_read_blocks_nothing(b2, tmp_path):
-    other = saved_run(b2, tmp_path)
-    name = next(name for name in b2.files() if "/manifest/" in name)
-    b2.rewrite(name, b"{")
-    report = restore(cloud_settings(b2), other)
-    assert report.problems == () and (other / "results/1.txt").exists()
-
-
-def test_hard_links_are_stored_once_and_come_back_as_links(b2, tmp_path):
-    other = saved_run(b2, tmp_path)
-    assert not [name for name in b2.files() if "/.kept/" in name]
-    restore(cloud_settings(b2), other)
-    assert (other / "results/.kept/1.txt").samefile(other / "results/1.txt")
-    assert Sync(cloud_settings(b2), other).run(settle_s=0).files == 0
-
-
-def test_times_from_the_future_are_set_to_just_before_now(b2, tmp_path):
-    other = saved_run(b2, tmp_path, at_s=time.time() + 86_400)
-    restore(cloud_settings(b2), other)
-    times = [(other / name).stat().st_mtime for name in ("results/1.txt", "results/2.txt", "resources/scan.ply")]
-    assert time.time() - 60 < max(times) <= time.time() and max(times) - min(times) < 0.002
-    assert sync.incomplete_outputs(other) == set()
-    again = Sync(cloud_settings(b2), other)
-    assert again.run(settle_s=0).files >= 5 and again.verify() == []
-    # The bucket has healed: another machine finds nothing from the future, and records that are of these versions.
-    third = tmp_path / "three"
-    third.mkdir()
-    restore(cloud_settings(b2), third)
-    assert sync.incomplete_outputs(third) == set()
-    assert json.loads((third / "results/.cloud/restored.json").read_text())["moved"] == []
-
-
-def test_impossible_accounts_and_the_guard_s_own_files_do_not_come_back(b2, tmp_path):
-    other = saved_run(b2, tmp_path)
-    place = "blueprint/test/results/.cloud"
-    b2.store(f"{place}/ledger/9-0a.json", b'{"machine": "9-0a", "cost_usd": -1e6}')
-    for name in ("runs/1.json", "guard.json", "ledger/readme.txt"):
-        b2.store(f"{place}/{name}", b"{}")
-    report = restore(cloud_settings(b2), other)
-    assert [problem.split()[0] for problem in report.problems] == ["results/.cloud/ledger/9-0a.json"]
-    found = {path for path in tree(other) if path.startswith("results/.cloud/") and "manifest" not in path}
-    assert found == {"results/.cloud/restored.json", "results/.cloud/aside/results/.cloud/ledger/9-0a.json"}
 
 
 def test_odd_names_keep_nothing_else_from_being_saved(b2, checkout):

@@ -13,6 +13,7 @@ from blueprint.export.episodes import collect
 from blueprint.plan import make_plan
 from blueprint.train import evaluate, tiny
 from blueprint.train.clips import Window, windows
+from blueprint.train.trainers import TRAINING_SETS
 from workflow_runs import REPOSITORY, snakemake
 
 EXAMPLE = REPOSITORY / "config/examples/post_training.yaml"
@@ -97,7 +98,7 @@ def scores_with(**psnr):
 def test_verdict(kitchen, warehouse, verdict):
     spec = spec_of()
     base, after = {"kitchen": 21.0, "warehouse": 25.0}, {"kitchen": kitchen, "warehouse": warehouse}
-    trainings = {name: {"run": {"seconds": 10.0}} for name in evaluate.SETS}
+    trainings = {name: {"run": {"seconds": 10.0}} for name in TRAINING_SETS}
     found = evaluate.verdict(scores_with(base=base, render=after, variants=after), trainings, spec)
     assert found["verdict"] == verdict
     assert found["gains"]["kitchen"]["render"]["seconds_per_db"] == round(10 / round(kitchen - 21, 4), 1)

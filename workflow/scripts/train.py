@@ -13,6 +13,7 @@ from blueprint.export.episodes import collect
 from blueprint.files import read_json, write_json
 from blueprint.report import training as page
 from blueprint.train import evaluate
+from blueprint.train.trainers import TRAINING_SETS
 
 log = logging.getLogger("train")
 
@@ -33,11 +34,11 @@ def score(args: argparse.Namespace) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """Compare before and after, and write the page."""
-    names = (evaluate.BASE, *evaluate.SETS)
+    names = (evaluate.BASE, *TRAINING_SETS)
     scores = {name: read_json(args.folder / name / "scores.json") for name in names}
-    trainings = {name: read_json(args.folder / name / "training.json") for name in evaluate.SETS}
+    trainings = {name: read_json(args.folder / name / "training.json") for name in TRAINING_SETS}
     found = evaluate.verdict(scores, trainings, args.spec)
-    parameters = {name: args.folder / name / "parameters.pt" for name in evaluate.SETS}
+    parameters = {name: args.folder / name / "parameters.pt" for name in TRAINING_SETS}
     windows = evaluate.held_out(collect(args.results, args.spec), args.spec, args.module)
     page.write_rollouts(args.video, windows, parameters, args.module)
     page.write_page(args.page, args.video, found, scores, trainings, args.spec)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -71,15 +71,15 @@ def closure(program: str, loads: str = "", register: str = "", scripts: Path = S
     while todo:
         source = todo.pop()
         sources.add(source)
-        modules, declared = _references(source.read_text(encoding="utf-8"))
+        files, declared = _references(source.read_text(encoding="utf-8"), source, scripts)
         data |= {file for name in declared for file in _data_files(source, name)}
-        todo |= set(_files_of(modules, source, scripts)) - sources - {skipped}
+        todo |= files - sources - {skipped}
     return sorted(sources | data)
 
 
 @cache
-def _references(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The modules that a source refers to (relative imports begin with dots), and the data files that it declares."""
+def _references(text: str, source: Path, scripts: Path) -> tuple[frozenset[Path], tuple[str, ...]]:
+    """The files that a source imports, and the names of the data files that it declares."""
     modules: list[str] = []
     data: tuple[str, ...] = ()
     for node in _nodes_that_run(ast.parse(text)):
@@ -92,7 +92,7 @@ def _references(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 modules.append(name[1])
             case ast.Assign(targets=[ast.Name(id=identifier)], value=value) if identifier == DECLARATION:
                 data = tuple(ast.literal_eval(value))
-    return tuple(modules), data
+    return frozenset(_files_of(modules, source, scripts)), data
 
 
 def _nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
@@ -105,8 +105,11 @@ def _nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
         todo += node.orelse if for_checkers else ast.iter_child_nodes(node)
 
 
-def _files_of(modules: tuple[str, ...], source: Path, scripts: Path) -> Iterator[Path]:
-    """The files that an import of the modules runs: of each, the packages above it and itself. Others' are left out."""
+def _files_of(modules: Iterable[str], source: Path, scripts: Path) -> Iterator[Path]:
+    """The files that an import of the modules runs: of each, the packages above it and itself. Others' are left out.
+
+    Relative imports begin with dots.
+    """
     for module in modules:
         level = len(module) - len(module.lstrip("."))
         folder = source.parents[level - 1] if level else scripts

@@ -16,7 +16,7 @@ from blueprint.cameras import camera_path
 from blueprint.cameras.dataset import dataset_files, read_photos
 from blueprint.cameras.scale import metres_per_unit
 from blueprint.config import refuse_unusable_files
-from blueprint.config.models import clip_names
+from blueprint.config.names import clip_names
 from blueprint.engines import Engine, engine
 from blueprint.engines.base import PlannedClip
 from blueprint.engines.variants import clip_spec, expand

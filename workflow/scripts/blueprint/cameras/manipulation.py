@@ -95,17 +95,7 @@ def manipulate_in_room(room: Room, request: Request, target: np.ndarray | None, 
         UserError: there is no such surface, or no arc before it is free.
     """
     space = room.space
-    if target is None:
-        surface = find_work_surfaces(space)
-        if not len(surface.points):
-            raise UserError(
-                f"there is no level surface {WORK_HEIGHTS_M[0]} to {WORK_HEIGHTS_M[1]} m above the floor with "
-                f"{HEADROOM_M} m of room above it. Name target_m, or correct up_axis and floor_height_m."
-            )
-        spread = np.linspace(0, len(surface.points) - 1, min(TARGETS, len(surface.points))).astype(int)
-        targets, flatness = surface.points[spread], surface.flatness[spread]
-    else:
-        targets, flatness = target[None], np.ones(1)
+    targets, flatness = _places(space, target)
     radius_m = RADIUS_M * offset.radius_share if request.keys.radius_m is None else request.keys.radius_m
     arc_rad = arc_of(request)
     headings = np.arange(HEADINGS) * 2 * np.pi / HEADINGS
@@ -149,6 +139,20 @@ def manipulate_in_room(room: Room, request: Request, target: np.ndarray | None, 
         "heading_deg": np.degrees(heading[best]),
     }
     return Placed(frames, gaze(frames, point[best], request, offset, None), facts)
+
+
+def _places(space: Space, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Points [T, 3] to look at, of the level frame, and how flat the surface is there [T], 0 to 1."""
+    if target is not None:
+        return target[None], np.ones(1)
+    surface = find_work_surfaces(space)
+    if not len(surface.points):
+        raise UserError(
+            f"there is no level surface {WORK_HEIGHTS_M[0]} to {WORK_HEIGHTS_M[1]} m above the floor with "
+            f"{HEADROOM_M} m of room above it. Name target_m, or correct up_axis and floor_height_m."
+        )
+    spread = np.linspace(0, len(surface.points) - 1, min(TARGETS, len(surface.points))).astype(int)
+    return surface.points[spread], surface.flatness[spread]
 
 
 def _in_rooms(any_room: Room, eyes: np.ndarray, target: np.ndarray | None) -> np.ndarray:

@@ -267,47 +267,67 @@ def shutdown(settings: CloudSettings, mode: str | None = None, instance_id: int 
         _run_command(mode)
         if not (known and settings.vast_api_key):
             return "unconfirmed"
-    number = instance_of(settings) if instance_id is None else instance_id
-    api = client(settings)
-    requested = 0
-    is_known = mode not in PROVIDER_MODES
-
-    def attempt() -> str:
-        nonlocal requested, is_known
-        doing = f"ending instance {number} ({mode})"
-        try:
-            if mode in PROVIDER_MODES:
-                end = api.destroy_instance if mode == "destroy" else api.stop_instance
-                try:
-                    answer = ask(lambda: end(number), doing)
-                except Unreachable:
-                    is_known = True  # it may have been carried out, and the answer lost
-                    raise
-                if answer.get("success") is False:
-                    raise NotYet(f"refused: {answer.get('msg') or answer.get('error') or 'no reason given'}")
-                requested, is_known = requested + 1, True
-            found = _instance(number, ask(lambda: api.show_instance(number), doing)).state
-        except LookupError:
-            if not is_known:
-                raise UserError(f"Vast knows no instance {number} of this key's account.") from None
-            found = "gone"
-        if found == "gone" or (found == "stopped" and mode != "destroy"):
-            return found
-        raise NotYet(f"state is still {found!r}")
-
+    ending = _Ending(client(settings), instance_of(settings) if instance_id is None else instance_id, mode)
     try:
-        return _retrying((Unreachable, NotYet), settings.machine["patience_s"])(attempt)
+        return _retrying((Unreachable, NotYet), settings.machine["patience_s"])(ending.attempt)
     except RetryError as error:
         reason = error.last_attempt.exception()
         raise UserError(
-            f"Instance {number} was not ended within {settings.machine['patience_s']:g} s: {mode} was accepted "
-            f"{requested} times, last: {reason}. IT STILL COSTS MONEY. End it at {CONSOLE} or with "
-            f"`python workflow/scripts/vast.py stop {number}`."
+            f"Instance {ending.number} was not ended within {settings.machine['patience_s']:g} s: {mode} was accepted "
+            f"{ending.requested} times, last: {reason}. IT STILL COSTS MONEY. End it at {CONSOLE} or with "
+            f"`python workflow/scripts/vast.py stop {ending.number}`."
         ) from None
     except UserError as error:
         raise UserError(
-            f"{error} Instance {number} was not ended. IT STILL COSTS MONEY. End it at {CONSOLE}."
+            f"{error} Instance {ending.number} was not ended. IT STILL COSTS MONEY. End it at {CONSOLE}."
         ) from None
+
+
+@dataclass
+class _Ending:
+    """An instance that is to end, asked again until it has."""
+
+    api: Any
+    number: int
+    mode: str
+    requested: int = 0
+    """How often Vast has accepted it."""
+
+    def __post_init__(self) -> None:
+        self.is_known = self.mode not in PROVIDER_MODES
+        """Whether there is such an instance, or was: one that is gone then has ended."""
+
+    def attempt(self) -> str:
+        """The state that was read back.
+
+        Raises:
+            NotYet: it has not ended.
+            Unreachable: Vast does not answer.
+            UserError: Vast knows no such instance.
+        """
+        doing = f"ending instance {self.number} ({self.mode})"
+        try:
+            if self.mode in PROVIDER_MODES:
+                self._request(doing)
+            found = _instance(self.number, ask(lambda: self.api.show_instance(self.number), doing)).state
+        except LookupError:
+            if not self.is_known:
+                raise UserError(f"Vast knows no instance {self.number} of this key's account.") from None
+            found = "gone"
+        if found == "gone" or (found == "stopped" and self.mode != "destroy"):
+            return found
+        raise NotYet(f"state is still {found!r}")
+
+    def _request(self, doing: str) -> None:
+        end = self.api.destroy_instance if self.mode == "destroy" else self.api.stop_instance
+        try:
+            answer = ask(lambda: end(self.number), doing)
+        except Unreachable:
+            self.is_known = True  # it may have been carried out, and the answer lost
+            raise
+        if answer.get("success") is False:
+            raise NotYet(f"refused: {answer.get('msg') or answer.get('error') or 'no reason given'}")
+        self.requested, self.is_known = self.requested + 1, True
 
 
 def _run_command(command: str) -> None:

@@ -5,17 +5,16 @@ What belongs to one engine, one camera path or one score stands with it and is c
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, Discriminator, Tag, create_model, field_validator, model_validator
+from pydantic import Discriminator, Tag, create_model, field_validator, model_validator
 
 from blueprint.cameras import PATHS, CameraPath
 from blueprint.cameras.scale import Scale
-from blueprint.engines import ENGINES, variants
+from blueprint.config.names import Name, each_once, name_key, refuse_repeated_names
+from blueprint.engines import ENGINES
 from blueprint.engines.base import Engine
 from blueprint.engines.presets import PRESET_SETS, PRESETS
 from blueprint.export.keys import Export
@@ -24,24 +23,6 @@ from blueprint.metrics.catalogue import METRICS, Metric
 from blueprint.section import Section, key
 from blueprint.train.keys import Train
 from blueprint.train.trainers import TRAINERS, Trainer
-
-
-def _can_be_a_wildcard(name: str) -> str:
-    if re.search(r"(.+)\1{19}$", name):
-        raise ValueError("ends in twenty repetitions, which Snakemake takes for an endless loop. Choose another name")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_can_be_a_wildcard)]
-
-
-def _name() -> Any:
-    return key(
-        "A name that becomes a folder (letters, digits, dot, dash, underscore; it starts with a letter or digit).",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=64,
-    )
-
 
 DEFAULT_ENGINE = "photometric"
 RESULT_FILES = (
@@ -53,7 +34,7 @@ RESULT_FILES = (
 class Facility(Section):
     """One scanned place; its clips are those of the configuration unless it has its own."""
 
-    name: Name = _name()
+    name: Name = name_key()
     scene: str = key(
         "Path of the splat (.ply, .compressed.ply, .spz, .splat, .sog). The demo rule makes "
         "`resources/demo/kitchen.ply` and `resources/demo/warehouse.ply`.",
@@ -96,7 +77,7 @@ class Facility(Section):
 class Clip(Section):
     """The keys of a clip that are the same for every camera path."""
 
-    name: Name = _name()
+    name: Name = name_key()
     path: str
     frames: int | None = key("Frames of this clip (default `render.frames`).", None, ge=1)
 
@@ -137,7 +118,7 @@ class Render(Section):
 class Variant(Section):
     """The keys of an appearance that are the same for every engine."""
 
-    name: Name = _name()
+    name: Name = name_key()
     preset: Literal[tuple(PRESETS)] | None = key(
         "Named look (docs/enrichment.md shows them). The photometric engine makes it; generative engines take its "
         "words when the variant has no prompt of its own.",
@@ -258,7 +239,7 @@ def _compose(
             str,
             key("The folder `results` of another run, for `snakemake compare --config baseline=<folder>`.", ""),
         ),
-        __validators__={"names": model_validator(mode="after")(_refuse_repeated_names)},
+        __validators__={"names": model_validator(mode="after")(refuse_repeated_names)},
     )
 
 
@@ -355,15 +336,8 @@ def _metrics(scores: tuple[Metric, ...]) -> type[Section]:
                 {},
             ),
         ),
-        __validators__={"once": field_validator("names")(_each_once)},
+        __validators__={"once": field_validator("names")(each_once)},
     )
-
-
-def _each_once(names: list[str]) -> list[str]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{', '.join(twice)} stands more than once. Remove all but one")
-    return names
 
 
 def _in_order(score: Metric) -> Any:
@@ -378,33 +352,3 @@ def _in_order(score: Metric) -> Any:
         return threshold
 
     return check
-
-
-def clip_names(clips: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of clips, ``count`` expanded into ``<name>-0``, ``<name>-1``, ..."""
-    return [
-        clip["name"] if clip.get("count", 1) == 1 else f"{clip['name']}-{index}"
-        for clip in clips
-        for index in range(clip.get("count", 1))
-    ]
-
-
-def _refuse_repeated_names(config: Any) -> Any:
-    values = config.model_dump(include={"facilities", "clips", "enrich"}, exclude_none=True)
-    lists = {
-        "facilities": [facility["name"] for facility in values["facilities"]],
-        "enrich.variants": [variant["name"] for variant in variants.expand(values["enrich"]["variants"])],
-        "clips": clip_names(values["clips"]),
-    }
-    for facility in values["facilities"]:
-        lists[f"facilities[{facility['name']}].clips"] = clip_names(facility.get("clips", []))
-    problems = [
-        f"{key}: the name {name!r} is used {count} times (upper and lower case count as one); names become folders and "
-        "must be unique. Rename all but one"
-        for key, names in lists.items()
-        for name, count in Counter(name.casefold() for name in names).items()
-        if count > 1
-    ]
-    if problems:
-        raise ValueError("\n".join(problems))
-    return config

@@ -13,7 +13,8 @@ import numpy as np
 from blueprint import files, video
 from blueprint.report.page import embedded, environment
 from blueprint.train.clips import Window
-from blueprint.train.evaluate import BASE, SETS
+from blueprint.train.evaluate import BASE
+from blueprint.train.trainers import TRAINING_SETS
 
 PANEL_SCALE = 3
 """A tiny model's frames are enlarged for people."""
@@ -51,7 +52,7 @@ def write_page(
         rollouts: the side-by-side video.
         found, scores, trainings, spec: as `blueprint.train.evaluate.verdict` takes and gives them.
     """
-    models = {BASE: "base model", **{name: f"after {words}" for name, words in SETS.items()}}
+    models = {BASE: "base model", **{name: f"after {words}" for name, words in TRAINING_SETS.items()}}
     rows = [
         {
             "facility": facility,
@@ -73,7 +74,7 @@ def write_page(
         "rows": rows,
         "columns": ["the clip", *models.values()],
         "trainings": trainings,
-        "sets": SETS,
+        "sets": TRAINING_SETS,
         "spec": spec,
         "commit": trainings["render"]["run"]["commit"],
         "video": base64.b64encode(rollouts.read_bytes()).decode(),

@@ -16,13 +16,9 @@ from blueprint.errors import UserError
 from blueprint.export.episodes import RENDER, Episode, split
 from blueprint.provenance import record
 from blueprint.train.clips import Window, windows
+from blueprint.train.trainers import TRAINING_SETS
 
 BASE = "base"
-SETS = {
-    "render": "renders alone",
-    "variants": "renders and variants",
-}
-"""What a model is post-trained on: the worth of enrichment is the difference."""
 
 
 def chosen(episodes: Sequence[Episode], spec: Mapping[str, Any], training_set: str | None) -> list[Episode]:
@@ -123,7 +119,7 @@ def verdict(scores: Mapping[str, Any], trainings: Mapping[str, Any], spec: Mappi
     """Is the world model better at the facility for having seen its clips, and at what price?
 
     Args:
-        scores: per model (`BASE` and `SETS`) the result of `score`.
+        scores: per model (`BASE` and `TRAINING_SETS`) the result of `score`.
         trainings: per training set the result of `train`.
         spec: from `blueprint.plan`.
 
@@ -134,7 +130,7 @@ def verdict(scores: Mapping[str, Any], trainings: Mapping[str, Any], spec: Mappi
     gains = {
         facility: {
             name: _gain(scores[BASE]["mean"][facility], scores[name]["mean"][facility], trainings[name])
-            for name in SETS
+            for name in TRAINING_SETS
         }
         for facility in spec["facilities"]
         if scores[BASE]["mean"][facility]
@@ -164,7 +160,9 @@ def _gain(base: Mapping[str, Any], after: Mapping[str, Any], training: Mapping[s
 def _sentence(gains: Mapping[str, Any], trained: Sequence[str], others: Sequence[str]) -> str:
     parts = [
         f"on held-out trajectories of {facility} the prediction changes by "
-        + " and ".join(f"{gains[facility][name]['psnr']:+.2f} dB after {words}" for name, words in SETS.items())
+        + " and ".join(
+            f"{gains[facility][name]['psnr']:+.2f} dB after {words}" for name, words in TRAINING_SETS.items()
+        )
         for facility in trained
     ]
     parts += [

@@ -15,6 +15,12 @@ from typing import Any
 from blueprint.section import Section
 from blueprint.train.keys import TinyKeys
 
+TRAINING_SETS = {
+    "render": "renders alone",
+    "variants": "renders and variants",
+}
+"""What a model is post-trained on: the worth of enrichment is the difference."""
+
 
 @dataclass(frozen=True)
 class Trainer:
