@@ -61,7 +61,7 @@ gpu-wheels: $(VENV)/.ready  ## gather what a borrowed GPU machine's Python lacks
 config-docs: $(VENV)/.ready  ## write schemas and tables of keys from the models of the configuration
 	$(BIN)/python workflow/scripts/config_docs.py
 
-pictures: $(VENV)/.ready  ## draw the pictures of camera paths in docs/ anew
+pictures: $(VENV)/.ready  ## draw the pictures of camera paths in docs/ again
 	$(SNAKEMAKE) resources/demo/kitchen.ply
 	$(BIN)/python workflow/scripts/path_pictures.py
 

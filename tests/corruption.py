@@ -79,7 +79,7 @@ class Scene:
 
     @cached_property
     def thing(self) -> tuple[np.ndarray, float]:
-        """Centre [3] and radius of a ball of the world that holds something with a silhouette, well seen all along."""
+        """Centre [3] and radius of a ball of the world: a thing before its background, in view all along."""
         middle = self.count // 2
         depth_m, (height, width) = self.depth_m[middle], self.size
         far = np.where(depth_m > 0, depth_m, 50).astype(np.float32)

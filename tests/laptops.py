@@ -74,7 +74,7 @@ class Laptop:
         git(self.checkout, "push", "-q", "origin", "main")
 
     def run(self, *arguments, audited=False, reaped=False, asked=False, **environment):
-        """Run the program in this process, as its command line would: importing it anew takes longer than its work.
+        """Run the program in this process, as its command line would: importing it again takes longer than its work.
 
         A launch is of the demo unless it names a configuration, and answers what it is asked unless it is ``asked``.
         """

@@ -14,7 +14,7 @@ from workflow_runs import SCRIPTS
 @pytest.mark.parametrize("name", PATHS)
 def test_a_path_says_all_that_is_needed(name):
     path = camera_path(name)
-    placed = path.in_room is not None and path.around_thing is not None
+    placed = path.in_room is not None and path.around_object is not None
     assert placed != (path.given is not None)
     assert path.description and path.clearance_m > 0
     assert all(field.description for field in path.keys.model_fields.values())

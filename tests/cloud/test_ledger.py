@@ -163,7 +163,7 @@ def test_an_impossible_account_is_told_of_and_never_believed(tmp_path, caplog, c
     (tmp_path / "b.json").write_text(json.dumps(account(machine="b", cost_usd=3.0, seconds=7200.0)))
     assert total_usd(tmp_path) == 3.0
     assert "a.json is no account" in caplog.text and "NOT counted" in caplog.text
-    # The machine itself opens its account anew.
+    # The machine itself opens its account again.
     assert opened(tmp_path, Clock(), "a").total_usd == 3.0
 
 

@@ -165,7 +165,7 @@ def test_an_old_machine_does_not_replace_what_a_newer_one_made(b2, checkout, tmp
     assert "results/kitchen/clip.mp4" in old.verify()
     # The record of the old file would declare the newer one finished.
     assert record("metadata", "results/kitchen/clip.mp4") not in in_bucket(b2)
-    # A job that writes it anew is this run's business, whatever the clocks say.
+    # A job that writes it again is this run's business, whatever the clocks say.
     write(checkout, {"results/kitchen/clip.mp4": "remade again"})
     assert old.run().files == 2
     assert b2.files()["blueprint/test/results/kitchen/clip.mp4"][0] == b"remade again"

@@ -298,13 +298,13 @@ def test_spz_that_is_not_read(tmp_path):
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
             tracemalloc.stop()
         else:
-            assert "no readable SPZ" in refusal(path, data)
+            assert "not a readable SPZ" in refusal(path, data)
 
 
 def test_other_formats_are_pointed_to_a_converter(tmp_path):
     for name, content in (("scene.ksplat", bytes(8192)), ("scene.glb", b"glTF" + bytes(60)), ("scene.lcc", b"{}")):
         assert "Convert it to PLY or SPZ" in refusal(tmp_path / name, content)
-    assert "no readable .splat file (100 bytes" in refusal(tmp_path / "scene.splat", bytes(100))
+    assert "not a readable .splat file (100 bytes" in refusal(tmp_path / "scene.splat", bytes(100))
 
 
 def test_damaged_sog(tmp_path):

@@ -225,12 +225,14 @@ def test_truncated_headers_compressed_files_and_spz(tmp_path):
     assert "truncated: 600 Gaussians" in refusal(path, data[:-1])
     spz = tmp_path / "scene.spz"
     write_spz(spz, gsdata(gaussians(3)))
-    assert "no readable SPZ" in refusal(spz, spz.read_bytes()[:-100])
+    assert "not a readable SPZ" in refusal(spz, spz.read_bytes()[:-100])
 
 
 def test_an_spz_version_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "scene.spz"
-    assert "no readable SPZ" in refusal(path, struct.pack("<4sIIBBBBI", b"NGSP", 4, 600, 0, 12, 0, 5, 32) + bytes(12))
+    assert "not a readable SPZ" in refusal(
+        path, struct.pack("<4sIIBBBBI", b"NGSP", 4, 600, 0, 12, 0, 5, 32) + bytes(12)
+    )
 
 
 def test_meshes_and_point_clouds(tmp_path):

@@ -92,7 +92,7 @@ def test_absent_cut_and_foreign_files_are_refused(tmp_path):
         list(depth.iterate_depth(path))
     depth.write_depth(path, frames())
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="no readable depth archive"):
+    with pytest.raises(UserError, match="not a readable depth archive"):
         list(depth.iterate_depth(path))
     np.savez(path, other=np.ones(3))
     with pytest.raises(UserError, match=r"depth_m\.npy"):

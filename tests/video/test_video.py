@@ -140,7 +140,7 @@ def test_what_is_no_video_is_refused(tmp_path):
     path = tmp_path / "text.mp4"
     path.write_text("not a video " * 100)
     for reader in (video.probe, lambda path: next(video.read_video(path))):
-        with pytest.raises(UserError, match=r"text\.mp4: is no readable video"):
+        with pytest.raises(UserError, match=r"text\.mp4: not a readable video"):
             reader(path)
 
 
@@ -149,7 +149,7 @@ def test_a_video_cut_short_is_refused(clip, tmp_path, share):
     data = clip[0].read_bytes()
     path = tmp_path / "cut.mp4"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UserError, match=r"cut\.mp4: .*(frames can be read|no readable video|damaged)"):
+    with pytest.raises(UserError, match=r"cut\.mp4: .*(frames can be read|not a readable video|damaged)"):
         list(video.read_video(path))
 
 

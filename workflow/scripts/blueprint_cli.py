@@ -182,7 +182,7 @@ def export(context: typer.Context, config: Config = DEMO) -> None:
 def lock(
     package: Annotated[str | None, typer.Argument(help="name==version to set wherever it is pinned")] = None,
 ) -> None:
-    """Lock the environments of the stages anew, as `make lock` does."""
+    """Lock the environments of the stages again, as `make lock` does."""
     _end(_program("environments", "lock", *(["--package", package] if package else [])))
 
 

@@ -179,7 +179,7 @@ def iterate_depth(
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such depth file.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: is no readable depth archive ({error}). Delete it and run again.") from error
+        raise UserError(f"{path}: not a readable depth archive ({error}). Delete it and run again.") from error
 
 
 def _read_header(stream: IO[bytes], dtype: type) -> tuple[int, ...]:

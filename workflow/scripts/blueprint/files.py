@@ -63,7 +63,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}). Delete it and run again to have it made anew.") from error
+        raise UserError(f"{path}: not valid JSON ({error}). Delete it and run again to have it made again.") from error
 
 
 def file_digest(path: Path) -> str:

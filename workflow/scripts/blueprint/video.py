@@ -148,7 +148,7 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such video file.") from error
     except av.FFmpegError as error:
-        raise UserError(f"{path}: is no readable video ({error.strerror}). Delete it and run again.") from error
+        raise UserError(f"{path}: not a readable video ({error.strerror}). Delete it and run again.") from error
 
 
 def read_video(path: Path) -> Iterator[np.ndarray]:

@@ -134,7 +134,7 @@ def require_green_audit(subject: Subject, audit: Path) -> None:
     if recorded["commit"] != _commit(subject.root):
         raise UserError(f"{audit}: it is of commit {recorded['commit'][:12]}, not of the present one. {again}")
     if recorded["configuration"] != _digest(subject):
-        raise UserError(f"{audit}: it is of another configuration than {subject.source}. {again}")
+        raise UserError(f"{audit}: it audits another configuration than {subject.source}. {again}")
     age_s = time.time() - recorded["run"]["made_at_s"]
     if not 0 <= age_s < FRESH_S:
         raise UserError(f"{audit}: it is {age_s / 3600:.0f} hours old, {FRESH_S // 3600} are accepted. {again}")

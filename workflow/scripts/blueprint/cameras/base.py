@@ -17,7 +17,7 @@ from blueprint.section import Section, key
 
 if TYPE_CHECKING:
     from blueprint.cameras.sight import Sight
-    from blueprint.cameras.surroundings import Room, Thing
+    from blueprint.cameras.surroundings import Room, ScannedObject
 
 STEEPEST_RAD = np.radians(85)
 FOV_DEG = 75.0
@@ -90,7 +90,7 @@ class CameraPath:
     """Distance to keep from solid matter when a clip does not say."""
     in_room: Callable[[Room, Request, np.ndarray | None, Offset], Placed] | None = None
     """Places the path in a room; its third argument is the point to look at, [3] in the level frame."""
-    around_thing: Callable[[Thing, Request, np.ndarray | None, Offset], Placed] | None = None
+    around_object: Callable[[ScannedObject, Request, np.ndarray | None, Offset], Placed] | None = None
     """Places the path around an object, from outside."""
     around_sight: Callable[[Sight, Request, Offset], Placed] | None = None
     """Places the path where photos of a subject were taken from, when neither room nor place is asked for."""
@@ -187,7 +187,7 @@ class Given:
     """Whether they are in metres, whatever the units of the scene's file."""
 
 
-def gaze(
+def view_directions(
     eyes: np.ndarray, towards: np.ndarray, request: Request, offset: Offset, default_deg: float | None
 ) -> np.ndarray:
     """Unit view directions [F, 3] from eyes [F, 3] that face a point or points ``towards`` ([3] or [F, 3]).

@@ -65,7 +65,7 @@ def dataset_files(path: Path) -> list[Path]:
         return [path / "cameras.json"]
     raise UserError(
         f"{path}: no dataset is there: neither transforms.json (nerfstudio), nor cameras and images as .bin or .txt in "
-        "it or in sparse/0 (COLMAP), nor cameras.json (INRIA). Correct the path, or bring the files."
+        "it or in sparse/0 (COLMAP), nor cameras.json (INRIA). Correct the path, or copy the files there."
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, gaze
+from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, view_directions
 from blueprint.cameras.choice import along, combinations, scaled, shortlist
 from blueprint.cameras.orbit import circle
 from blueprint.errors import UserError
@@ -15,7 +15,7 @@ from blueprint.section import key
 
 if TYPE_CHECKING:
     from blueprint.cameras.space import Space
-    from blueprint.cameras.surroundings import Room, Thing
+    from blueprint.cameras.surroundings import Room, ScannedObject
 
 WORK_HEIGHTS_M = (0.6, 1.25)
 HEADROOM_M = 0.35
@@ -31,7 +31,7 @@ SAMPLES = 9
 NEAR_TARGET_M = 0.4
 AIRY_M = 0.5
 FLOOR_M = 0.2  # lower than that is floor
-THING_LOOK_DOWN_DEG = 20.0
+OBJECT_LOOK_DOWN_DEG = 20.0
 
 
 class ManipulationKeys(PlacedKeys):
@@ -138,7 +138,7 @@ def manipulate_in_room(room: Room, request: Request, target: np.ndarray | None, 
         "arc_deg": np.degrees(arc_rad),
         "heading_deg": np.degrees(heading[best]),
     }
-    return Placed(frames, gaze(frames, point[best], request, offset, None), facts)
+    return Placed(frames, view_directions(frames, point[best], request, offset, None), facts)
 
 
 def _places(space: Space, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -190,31 +190,31 @@ def _standing_room(space: Space, eyes: np.ndarray) -> np.ndarray:
     return 1 - blocked[tuple(np.moveaxis(index, -1, 0))].mean(axis=1)
 
 
-def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
+def manipulate_object(scanned: ScannedObject, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
     """Place a close arc before an object, at half the distance from which all of it is in view.
 
     Raises:
         UserError: the arc meets solid matter.
     """
     # The median lies where most of the matter is: in a guitar's body, not on its neck.
-    point = np.median(thing.space.sample, axis=0).astype(float) if target is None else target
+    point = np.median(scanned.space.sample, axis=0).astype(float) if target is None else target
     radius_m = request.keys.radius_m
     if radius_m is None:
-        radius_m = 0.5 * thing.framing_m(request.fov_rad) * offset.radius_share
+        radius_m = 0.5 * scanned.framing_m(request.fov_rad) * offset.radius_share
     arc_rad = arc_of(request)
-    heading = thing.facing_rad + offset.turn_rad / 4
+    heading = scanned.facing_rad + offset.turn_rad / 4
     if request.keys.heading_deg is not None:
         heading = np.radians(request.keys.heading_deg)
     height_m = request.keys.height_m
     if height_m is None:
-        height_m = max(point[2] + radius_m * np.tan(np.radians(THING_LOOK_DOWN_DEG)) + offset.height_m, 0.1)
+        height_m = max(point[2] + radius_m * np.tan(np.radians(OBJECT_LOOK_DOWN_DEG)) + offset.height_m, 0.1)
     turns = arc_rad * (along(request.frames) - 0.5)
     eyes = circle(point[:2], np.full(request.frames, radius_m), heading + turns, height_m)
-    free = thing.free(eyes)
+    free = scanned.free(eyes)
     if not free.all():
         raise UserError(
             f"{(~free).sum()} of {len(free)} cameras of an arc with radius_m {radius_m:.2f} would be less than "
-            f"{thing.clearance_m:.2f} m from solid matter. Change radius_m, height_m, heading_deg or clearance_m."
+            f"{scanned.clearance_m:.2f} m from solid matter. Change radius_m, height_m, heading_deg or clearance_m."
         )
     facts = {
         "target": point,
@@ -222,7 +222,7 @@ def manipulate_thing(thing: Thing, request: Request, target: np.ndarray | None, 
         "arc_deg": np.degrees(arc_rad),
         "heading_deg": np.degrees(heading),
     }
-    return Placed(eyes, gaze(eyes, point, request, offset, None), facts)
+    return Placed(eyes, view_directions(eyes, point, request, offset, None), facts)
 
 
 PATH = CameraPath(
@@ -231,5 +231,5 @@ PATH = CameraPath(
     keys=ManipulationKeys,
     clearance_m=0.15,
     in_room=manipulate_in_room,
-    around_thing=manipulate_thing,
+    around_object=manipulate_object,
 )

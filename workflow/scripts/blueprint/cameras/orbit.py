@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, gaze
+from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, view_directions
 from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
 from blueprint.errors import UserError
 from blueprint.section import key
 
 if TYPE_CHECKING:
     from blueprint.cameras.sight import Sight
-    from blueprint.cameras.surroundings import Room, Thing
+    from blueprint.cameras.surroundings import Room, ScannedObject
 
 DEG_PER_FRAME = 4.0  # slow enough for optical flow and for video models
 RADII_M = np.arange(0.4, 2.41, 0.2)
@@ -79,7 +79,7 @@ def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: 
 
     middles = tried[chosen, SAMPLES // 2]
     points = np.concatenate([centre[chosen], middles[:, 2:]], axis=1) if target is None else target
-    seen = room.space.detail(middles, gaze(middles, points, request, offset, default_deg), request.fov_x_rad)
+    seen = room.space.detail(middles, view_directions(middles, points, request, offset, default_deg), request.fov_x_rad)
     best = chosen[np.argmax(worth + scaled(seen))]
     point = np.array([*centre[best], room.height_m]) if target is None else target
     headings = start[best] + arc_rad * along(request.frames, closed)
@@ -90,7 +90,7 @@ def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: 
         "arc_deg": np.degrees(arc_rad),
         "heading_deg": np.degrees(start[best]),
     }
-    return Placed(eyes, gaze(eyes, point, request, offset, default_deg), facts)
+    return Placed(eyes, view_directions(eyes, point, request, offset, default_deg), facts)
 
 
 def _why_not(
@@ -115,16 +115,16 @@ def _why_not(
     )
 
 
-def orbit_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
+def orbit_object(scanned: ScannedObject, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
     """Place an orbit around an object, all of which is in view unless ``radius_m`` is given.
 
     Raises:
         UserError: the orbit meets solid matter.
     """
     arc_rad, closed = arc_of(request)
-    point = thing.centre if target is None else target
+    point = scanned.centre if target is None else target
     if request.keys.heading_deg is None:
-        start = thing.facing_rad + offset.turn_rad - (0 if closed else arc_rad / 2)
+        start = scanned.facing_rad + offset.turn_rad - (0 if closed else arc_rad / 2)
     else:
         start = np.radians(request.keys.heading_deg)
 
@@ -134,17 +134,17 @@ def orbit_thing(thing: Thing, request: Request, target: np.ndarray | None, offse
             height_m = max(point[2] + radius_m * np.tan(np.radians(LOOK_DOWN_DEG)) + offset.height_m, LEAST_HEIGHT_M)
         headings = start + arc_rad * along(frames, closed)
         eyes = circle(point[:2], np.full(frames, radius_m), headings, height_m)
-        return eyes, gaze(eyes, point, request, offset, None)
+        return eyes, view_directions(eyes, point, request, offset, None)
 
     radius_m = request.keys.radius_m
     if radius_m is None:
-        radius_m = thing.distance_m(seen_from, request.fov_rad) / offset.radius_share
+        radius_m = scanned.distance_m(seen_from, request.fov_rad) / offset.radius_share
     eyes, forwards = seen_from(radius_m, request.frames)
-    free = thing.free(eyes)
+    free = scanned.free(eyes)
     if not free.all():
         raise UserError(
             f"{(~free).sum()} of {len(free)} cameras of an orbit with radius_m {radius_m:.2f} would be less than "
-            f"{thing.clearance_m:.2f} m from solid matter. Increase radius_m, or reduce clearance_m."
+            f"{scanned.clearance_m:.2f} m from solid matter. Increase radius_m, or reduce clearance_m."
         )
     facts = {
         "centre": point,
@@ -169,7 +169,7 @@ def orbit_sight(sight: Sight, request: Request, offset: Offset) -> Placed:
         "arc_deg": np.degrees(arc_rad),
         "heading_deg": np.degrees(start),
     }
-    return Placed(eyes, gaze(eyes, sight.target, request, offset, None), facts)
+    return Placed(eyes, view_directions(eyes, sight.target, request, offset, None), facts)
 
 
 PATH = CameraPath(
@@ -178,6 +178,6 @@ PATH = CameraPath(
     keys=OrbitKeys,
     clearance_m=0.25,
     in_room=orbit_room,
-    around_thing=orbit_thing,
+    around_object=orbit_object,
     around_sight=orbit_sight,
 )

@@ -15,7 +15,7 @@ from blueprint.cameras.base import FOV_DEG, Given, Offset, Placed, Request
 from blueprint.cameras.dataset import read_photos
 from blueprint.cameras.sight import Sight, sight_of
 from blueprint.cameras.space import Space, survey_space
-from blueprint.cameras.surroundings import find_room, find_thing
+from blueprint.cameras.surroundings import find_object, find_room
 from blueprint.errors import UserError
 from blueprint.poses import Cameras
 from blueprint.splat import Splat
@@ -23,7 +23,7 @@ from blueprint.splat import Splat
 log = logging.getLogger(__name__)
 
 EYE_HEIGHT_M = 1.5
-CLEAR_OF_THING = 0.25  # clearance of an object, as a share of its size
+CLEAR_OF_OBJECT = 0.25  # clearance of an object, as a share of its size
 PLACING_KEYS = ("target_m", "height_m", "look_down_deg", "heading_deg", "radius_m")
 ATTEMPTS = 12
 
@@ -122,11 +122,11 @@ def _place(
             f"{clearance_m:.2f} m of free space. Change height_m or clearance_m, correct up_axis and "
             "floor_height_m, or set side to outside."
         )
-    thing = find_thing(space, clearance_m)
+    scanned = find_object(space, clearance_m)
     if keys.clearance_m is None:  # a small object is looked at from near
         size_m = float((space.high - space.low).max())
-        thing = replace(thing, clearance_m=min(clearance_m, CLEAR_OF_THING * size_m))
-    return replace(path.around_thing(thing, request, target, offset), side="outside")
+        scanned = replace(scanned, clearance_m=min(clearance_m, CLEAR_OF_OBJECT * size_m))
+    return replace(path.around_object(scanned, request, target, offset), side="outside")
 
 
 def _check_given(given: Given, space: Space, level: np.ndarray, clearance_m: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ENCLOSURE_RAYS = 36
 ENCLOSURE_CELLS = 2500
 LEAST_ROOM_M2 = 0.5
 LEAST_HEIGHT_M = 0.05
-FILLED = 0.72  # share of the frame's height that a thing fills at most
+FILLED = 0.72  # share of the frame's height that an object fills at most
 BROAD = 0.85  # of its width, if it is broad
 EDGE = 0.9  # of the way from the middle of the frame to its edge
 FRAMING_SAMPLES = 3000
@@ -96,7 +96,7 @@ def find_room(space: Space, height_m: float, clearance_m: float, near: np.ndarra
 
 
 @dataclass(frozen=True)
-class Thing:
+class ScannedObject:
     """A scene seen from outside."""
 
     space: Space
@@ -157,17 +157,17 @@ class Thing:
         return high_m
 
 
-def find_thing(space: Space, clearance_m: float) -> Thing:
-    """Take the whole scene as one thing to look at."""
+def find_object(space: Space, clearance_m: float) -> ScannedObject:
+    """Take the whole scene as one object to look at."""
     centre = (space.low + space.high) / 2
     headings = np.arange(HEADINGS) * 2 * np.pi / HEADINGS
     shows = np.array([_shown(space, centre, heading) for heading in headings])
     around = shows + 0.5 * (np.roll(shows, 1) + np.roll(shows, -1))
-    return Thing(space, clearance_m, centre, float(headings[np.argmax(around)]))
+    return ScannedObject(space, clearance_m, centre, float(headings[np.argmax(around)]))
 
 
 def _shown(space: Space, centre: np.ndarray, heading: float) -> float:
-    """How much a thing shows from a direction: the differences in colour between neighbours of what is nearest there.
+    """How much an object shows from a direction: the differences in colour between neighbours of what is nearest there.
 
     Both a broad side and a detailed one have many; its back hides what its front shows.
     """

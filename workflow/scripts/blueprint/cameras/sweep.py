@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blueprint.axes import direction
-from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, gaze
+from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, view_directions
 from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
 from blueprint.cameras.orbit import LEAST_HEIGHT_M, LOOK_DOWN_DEG
 from blueprint.errors import UserError
@@ -15,7 +15,7 @@ from blueprint.section import key
 
 if TYPE_CHECKING:
     from blueprint.cameras.sight import Sight
-    from blueprint.cameras.surroundings import Room, Thing
+    from blueprint.cameras.surroundings import Room, ScannedObject
 
 M_PER_FRAME = 0.05
 LENGTHS_M = (1.0, 4.0)
@@ -79,7 +79,7 @@ def sweep_room(room: Room, request: Request, target: np.ndarray | None, offset: 
 
     def views(eyes: np.ndarray, towards: np.ndarray) -> np.ndarray:
         point = eyes + direction(towards, np.zeros(len(eyes))) if target is None else target
-        return gaze(eyes, point, request, offset, default_deg)
+        return view_directions(eyes, point, request, offset, default_deg)
 
     # The camera looks to the left of its way; a way and its reverse look to either side.
     across = heading + np.pi / 2
@@ -117,14 +117,14 @@ def _why_not(room: Room, middle: np.ndarray, heading: np.ndarray, length_m: floa
     )
 
 
-def sweep_thing(thing: Thing, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
+def sweep_object(scanned: ScannedObject, request: Request, target: np.ndarray | None, offset: Offset) -> Placed:
     """Place a sweep past an object, at the distance from which all of it is in view.
 
     Raises:
         UserError: the line meets solid matter.
     """
-    point = thing.centre if target is None else target
-    facing = thing.facing_rad + offset.turn_rad
+    point = scanned.centre if target is None else target
+    facing = scanned.facing_rad + offset.turn_rad
     if request.keys.heading_deg is not None:
         facing = np.radians(request.keys.heading_deg - 90)
     out, heading = np.array([np.cos(facing), np.sin(facing)]), facing + np.pi / 2  # so the object is on the left
@@ -136,21 +136,23 @@ def sweep_thing(thing: Thing, request: Request, target: np.ndarray | None, offse
         middle = point[:2] + distance_m * out
         eyes = line(middle[None], np.array([heading]), height_m, length_m * (along(frames) - 0.5))[0]
         towards = eyes - np.array([*(middle - point[:2]), height_m - point[2]]) if target is None else target
-        return eyes, gaze(eyes, towards, request, offset, None)
+        return eyes, view_directions(eyes, towards, request, offset, None)
 
-    distance_m = thing.distance_m(lambda away_m: passing(away_m, 0.0, 1), request.fov_rad, BROAD_PASSING)
+    distance_m = scanned.distance_m(lambda away_m: passing(away_m, 0.0, 1), request.fov_rad, BROAD_PASSING)
     distance_m /= offset.radius_share
     length_m = request.keys.length_m
     if length_m is None:  # as long as all of it stays in view
         tried = np.minimum(length_of(request), 2 * distance_m) * np.linspace(1, 0.05, 20)
-        fits = [thing.filled(*passing(distance_m, length, 2), request.fov_rad)[:, 2].max() <= EDGE for length in tried]
+        fits = [
+            scanned.filled(*passing(distance_m, length, 2), request.fov_rad)[:, 2].max() <= EDGE for length in tried
+        ]
         length_m = float(tried[np.argmax(fits)] if any(fits) else tried[-1])
     eyes, forwards = passing(distance_m, length_m, request.frames)
-    free = thing.free(eyes)
+    free = scanned.free(eyes)
     if not free.all():
         raise UserError(
             f"{(~free).sum()} of {len(free)} cameras of a sweep of {length_m:.2f} m would be less than "
-            f"{thing.clearance_m:.2f} m from solid matter. Change height_m, heading_deg or clearance_m."
+            f"{scanned.clearance_m:.2f} m from solid matter. Change height_m, heading_deg or clearance_m."
         )
     facts = {"middle": eyes.mean(axis=0), "length_m": length_m, "heading_deg": np.degrees(heading)}
     return Placed(eyes, forwards, facts)
@@ -168,7 +170,7 @@ def sweep_sight(sight: Sight, request: Request, offset: Offset) -> Placed:
     # Looking straight across, as a robot that passes by; the subject is in the middle of the way.
     towards = eyes - np.array([*(middle - sight.target[:2]), sight.height_m - sight.target[2]])
     facts = {"middle": eyes.mean(axis=0), "length_m": length_m, "heading_deg": np.degrees(heading)}
-    return Placed(eyes, gaze(eyes, towards, request, offset, None), facts)
+    return Placed(eyes, view_directions(eyes, towards, request, offset, None), facts)
 
 
 PATH = CameraPath(
@@ -177,6 +179,6 @@ PATH = CameraPath(
     keys=SweepKeys,
     clearance_m=0.25,
     in_room=sweep_room,
-    around_thing=sweep_thing,
+    around_object=sweep_object,
     around_sight=sweep_sight,
 )

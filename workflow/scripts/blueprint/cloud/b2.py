@@ -121,7 +121,7 @@ class Store:
         self._call("b2_cancel_large_file", {"fileId": file_id})
 
     def authorise(self) -> float:
-        """Log in anew, and return B2's clock minus this machine's in seconds; raises `StoreError`."""
+        """Log in again, and return B2's clock minus this machine's in seconds; raises `StoreError`."""
         self._session = None
         self._open()
         return self.clock_offset_s

@@ -97,5 +97,5 @@ def run(command: list[str], folder: Path | None = None, **variables: str) -> Non
 
 
 def add_to_record(prefix: Path, envs: Path, name: str, upstream: Upstream) -> None:
-    """Write the record anew, with an upstream installation that has been made beside the environment."""
+    """Write the record again, with an upstream installation that has been made beside the environment."""
     write_record(prefix, name, read_pins((envs / f"{name}.lock.txt").read_text(encoding="utf-8")), upstream)

@@ -73,7 +73,7 @@ def _toolkit(system_compiler: bool) -> Path:
         return Path(nvcc).resolve().parents[1]
     toolkit = package_folder("nvidia") / "cu13"
     if not (toolkit / "bin" / "nvcc").exists():
-        raise UserError(f"{toolkit}: there is no nvcc. Make this environment anew from envs/render.yaml.")
+        raise UserError(f"{toolkit}: there is no nvcc. Recreate this environment from envs/render.yaml.")
     return toolkit
 
 
@@ -85,5 +85,5 @@ def package_folder(name: str) -> Path:
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"{name} is not installed in this environment. Make it anew from envs/render.yaml.")
+        raise UserError(f"{name} is not installed in this environment. Recreate it from envs/render.yaml.")
     return Path(next(iter(spec.submodule_search_locations)))

@@ -65,7 +65,7 @@ def add(python: str, requirements: Sequence[str], *, build_isolation: bool = Tru
     if after != before:
         raise UserError(
             f"{python}: {before} became {after or 'no torch'} while {', '.join(requirements)} was installed. "
-            "This environment must not be used: delete it and make it anew."
+            "This environment must not be used: delete it and recreate it."
         )
     if absent := [pin.name for pin in pins.values() if canonicalize_name(pin.name) not in installed]:
         raise UserError(f"{python}: pip reported success, but {', '.join(absent)} is not installed.")
@@ -127,7 +127,7 @@ def _needed_besides(python: str, pins: dict[str, Requirement], torch: TorchBuild
         if version and pin.specifier and not pin.specifier.contains(version, prereleases=True):
             raise UserError(
                 f"{pin} would replace {pin.name} {version} in {python}. Change envs/*.in.yaml, run `make lock` "
-                "and make the environment anew."
+                "and recreate the environment."
             )
     kept = [f"{name}=={version}" for name, version in installed.items() if name not in named]
     plan = _plan(python, [*options, *pins], kept, torch)

@@ -89,7 +89,7 @@ def check_out(repository: str, commit: str, folder: Path) -> None:
         _git(folder, "init", "--quiet")
     if _git(folder, "status", "--porcelain", "--untracked-files=no").stdout.strip():
         raise UserError(
-            f"{folder}: tracked files were changed by hand. Delete the folder and make the environment anew."
+            f"{folder}: tracked files were changed by hand. Delete the folder and recreate the environment."
         )
     if _git(folder, "rev-parse", "--verify", "--quiet", "HEAD", check=False).stdout.strip() == commit:
         return

@@ -99,7 +99,7 @@ def explain(result: dict[str, Any], torch: TorchBuild | None, python: str) -> st
     """
     module, error = result["module"], result["error"]
     found = str(torch) if torch else "no torch"
-    again = "Make the environment anew (docs/environments.md); do not install into it by hand."
+    again = "Recreate the environment (docs/environments.md); do not install into it by hand."
     if symbol := UNDEFINED_SYMBOL.search(error):
         owner = result["owner"]
         origin = f"{owner['name']} {owner['version']}" if owner["name"] else "no installed package"

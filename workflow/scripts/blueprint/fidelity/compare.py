@@ -50,7 +50,7 @@ def ssim(photo: np.ndarray, render: np.ndarray, mask: np.ndarray | None = None) 
 def colour_fitted(photo: np.ndarray, render: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """The render [H, W, 3] with the affine change of its colours that brings it nearest to the photo.
 
-    A phone sets exposure and white balance anew for every photo; the scan has one colour for all of them.
+    A phone sets exposure and white balance afresh for every photo; the scan has one colour for all of them.
     """
     chosen = slice(None) if mask is None else mask.reshape(-1)
     pixels, wanted = render.reshape(-1, 3)[chosen], photo.reshape(-1, 3)[chosen]

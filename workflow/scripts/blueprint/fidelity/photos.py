@@ -79,7 +79,9 @@ class Shot:
 def _read(path: Path, flags: int) -> np.ndarray:
     picture = cv2.imread(str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None:
-        raise UserError(f"{path}: the photo cannot be read. Bring the file, or leave the photo out of the dataset.")
+        raise UserError(
+            f"{path}: the photo cannot be read. Copy the file there, or leave the photo out of the dataset."
+        )
     return picture
 
 

@@ -1,6 +1,6 @@
 """PSNR, SSIM, MS-SSIM, GMSD, VIF and HaarPSI: the numbers of `piq`, for less work.
 
-`piq` convolves with two-dimensional kernels, converts colours anew in every function and evaluates SSIM's first scale
+`piq` convolves with two-dimensional kernels, converts colours again in every function and evaluates SSIM's first scale
 twice. Every kernel it uses is separable, so here each pass is a handful of shifted additions; luminance, and the scale
 that SSIM and MS-SSIM share, are computed once. The tests hold each score to `piq`'s within 1e-4.
 """

@@ -1,4 +1,4 @@
-"""Did the geometry survive? Edges of the variant against edges of the render and silhouettes of the rendered depth.
+"""Did the geometry survive? Edges of the variant against edges of the render and discontinuities of its depth.
 
 Lighting changes how strong an edge is, not where it is. So edges are those whose gradient is strong *for their own
 frame* (thresholds are a quantile of the frame's gradient), and a strong edge of one frame agrees with a strong or a
@@ -24,9 +24,9 @@ NOISE_FLOOR = 16.0
 TOLERANCE = 0.0025
 """Distance within which edges agree, as a share of the frame's diagonal; at least one pixel."""
 DEPTH_JUMP = 0.08
-"""Relative change of depth between neighbours that makes a silhouette."""
+"""Relative change of depth between neighbours that makes a discontinuity."""
 FEWEST_PX = 16
-"""A frame with fewer visible silhouette pixels says nothing about silhouettes."""
+"""A frame with fewer visible depth discontinuity pixels says nothing about depth discontinuities."""
 
 
 def edges(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ def edge_agreement(variant: tuple[np.ndarray, np.ndarray], render: tuple[np.ndar
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def silhouettes(depth_m: np.ndarray) -> np.ndarray:
+def depth_discontinuities(depth_m: np.ndarray) -> np.ndarray:
     """Where depth jumps between neighbours.
 
     Args:
@@ -103,7 +103,7 @@ def silhouettes(depth_m: np.ndarray) -> np.ndarray:
 def depth_edge_agreement(
     variant: tuple[np.ndarray, np.ndarray], render: tuple[np.ndarray, np.ndarray], depth_m: np.ndarray
 ) -> float | None:
-    """Share of the silhouettes visible in the render that the variant shows too.
+    """Share of the depth discontinuities visible in the render that the variant shows too.
 
     Args:
         variant: strong and weak edges of the variant, [H, W].
@@ -111,10 +111,10 @@ def depth_edge_agreement(
         depth_m: [H, W] float32, metres.
 
     Returns:
-        0 to 1; None when the render shows too few silhouettes to tell.
+        0 to 1; None when the render shows too few depth discontinuities to tell.
     """
     radius = tolerance_px(*depth_m.shape)
-    visible = silhouettes(depth_m) & near(render[0], radius)
+    visible = depth_discontinuities(depth_m) & near(render[0], radius)
     if cv2.countNonZero(visible) < FEWEST_PX:
         return None
     return _agreement(visible, near(variant[1], 2 * radius))

@@ -44,7 +44,7 @@ def decode(path: Path) -> Decoded:
             head = stream.read(64)
     except OSError as error:
         raise UserError(
-            f"{path}: the scene cannot be read ({error.strerror}). Correct `scene` or bring the file."
+            f"{path}: the scene cannot be read ({error.strerror}). Correct `scene` or copy the file there."
         ) from error
     if head[:4].strip() == b"ply":
         return _read_ply(path)
@@ -70,7 +70,7 @@ def _checked(path: Path, kind: str, read: Callable[[Path], Decoded]) -> Decoded:
         found = read(path)
     except (ValueError, KeyError, TypeError, OSError, EOFError, struct.error, zlib.error, zipfile.BadZipFile) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path}: is no readable {kind} file ({said}). Copy or export it again.") from error
+        raise UserError(f"{path}: not a readable {kind} file ({said}). Copy or export it again.") from error
     if len(found.means) == 0:
         raise UserError(f"{path}: holds no Gaussians.")
     return found

@@ -36,7 +36,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class Gone(Exception):
-    """A server does not answer, or has lost the job: it died, or was started anew."""
+    """A server does not answer, or has lost the job: it died, or was restarted."""
 
 
 class Stopped(Exception):
@@ -172,7 +172,7 @@ class VideoServer:
                 if body.get("status") == "failed":  # whatever the code: it is the failure's own
                     self._report_failure(name, answer)
                 if answer.status_code == 404:
-                    raise Gone(f"it does not know {name} any more: it was started anew")
+                    raise Gone(f"it does not know {name} any more: it was restarted")
                 if answer.status_code == 200:
                     heard = now
                     if body.get("status") == "completed":
