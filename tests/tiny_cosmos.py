@@ -66,19 +66,11 @@ def text_encoder() -> Qwen2_5_VLForConditionalGeneration:
 def write(base: Path, controlnet: Path, seed: int = 0) -> None:
     """Save a tiny pipeline into ``base`` and a tiny ControlNet into ``controlnet``."""
     torch.manual_seed(seed)
-    shared = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 16,
-        "mlp_ratio": 2,
-        "text_embed_dim": 32,
-        "adaln_lora_dim": 4,
-        "max_size": (128, 240, 240),
-        "patch_size": (1, 2, 2),
-        "rope_scale": (2.0, 1.0, 1.0),
-        "extra_pos_embed_type": None,
-        "img_context_dim_in": 32,
-        "img_context_dim_out": 32,
-    }
+    shared = (
+        {"num_attention_heads": 2, "attention_head_dim": 16, "mlp_ratio": 2, "text_embed_dim": 32, "adaln_lora_dim": 4}
+        | {"max_size": (128, 240, 240), "patch_size": (1, 2, 2), "rope_scale": (2.0, 1.0, 1.0)}
+        | {"extra_pos_embed_type": None, "img_context_dim_in": 32, "img_context_dim_out": 32}
+    )
     control = CosmosControlNetModel(
         n_controlnet_blocks=2, in_channels=18, latent_channels=18, model_channels=32, **shared
     )

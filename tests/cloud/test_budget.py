@@ -23,22 +23,22 @@ def test_a_budget_spent_by_earlier_machines_stops_at_once(rent, b2, vast):
 
 
 def test_the_budget_ends_jobs_after_their_grace(rent, b2, vast):
-    # 360 dollars per hour: the budget lasts for thirty seconds from the machine's start.
-    machine = rent(environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 3, "rate_usd_per_h": 360, "grace_s": 1})
+    # 360 dollars per hour: the budget lasts for twenty seconds from the machine's start.
+    machine = rent(environment={"TEST_SLEEP_S": "600"}, cloud={"max_cost_usd": 2, "rate_usd_per_h": 360, "grace_s": 1})
     snakemake = machine.start()
     wait_until(lambda: len(started(machine)) == 2)
     assert snakemake.wait(timeout=120) == 1
-    assert "of a budget of 3, ALL of it" in machine.output()
+    assert "of a budget of 2, ALL of it" in machine.output()
     assert "is spent: no new jobs" in machine.guard_log()
     assert SAVED in machine.output() and is_stopped(vast)
     assert len(started(machine)) == 2
     assert not [command for command in machine.processes().values() if "sleep" in command]
     accounts = [json.loads(content) for name, (content, _) in b2.files().items() if "/ledger/" in name]
-    assert 3 <= accounts[0]["cost_usd"] < 36
+    assert 2 <= accounts[0]["cost_usd"] < 36
 
 
 def test_jobs_that_end_within_the_grace_are_kept(rent, b2, vast, held):
-    machine = rent(cloud={"max_cost_usd": 3, "rate_usd_per_h": 360, "grace_s": 600})
+    machine = rent(cloud={"max_cost_usd": 2, "rate_usd_per_h": 360, "grace_s": 600})
     with held(0, 1, 2, 3):
         snakemake = machine.start()
         wait_until(lambda: len(started(machine)) == 2)
