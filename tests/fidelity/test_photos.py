@@ -1,5 +1,6 @@
 """A scan held against photos: damage moves its own figure, a new photo is compared alone, paths go to the subject."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,11 @@ from blueprint.cameras.place import place
 from blueprint.errors import UserError
 from blueprint.fidelity import photo_scores
 from blueprint.fidelity.photos import shots_of
+from blueprint.provenance import record
 from blueprint.render.cpu import CpuRenderer
 from blueprint.splat import load
 from kitchen_photos import DAMAGES, judged, row
+from result_schemas import file_errors
 from rooms import boxes
 from scan_damage import figure
 from workflow_runs import GUITAR, REPOSITORY
@@ -51,6 +54,8 @@ def test_a_photo_that_is_added_is_compared_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(photo_scores, "_compare", noted)
     found = judged(room, room, WHOLE, tmp_path, every=12)
     assert compared == list(found["photos"]["compared"]) and len(compared) > 5
+    errors = file_errors("fidelity", json.loads(json.dumps({**found, "run": record(0.0, None, rasterizer="cpu")})))
+    assert errors == []
     counts = found["photos"]["count"]
     assert counts["held_out"] == 10 and counts["seen"] == len(compared) - 10
     pictures = [tmp_path / "fidelity" / entry["picture"] for entry in found["photos"]["compared"].values()]

@@ -1,4 +1,4 @@
-"""Write what follows from the models of the configuration: schemas for editors, tables of keys in config/README.md.
+"""Write what follows from the models: schemas of configuration and result files, tables of keys in config/README.md.
 
 `make config-docs` runs this program, and a test checks that what is committed is in step.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from blueprint import cli
 from blueprint.cloud.settings import CloudKeys
@@ -15,6 +16,7 @@ from blueprint.config.docs import keys_table, keys_tables
 from blueprint.config.models import configuration
 from blueprint.config.schema import schema_of
 from blueprint.files import write_text
+from blueprint.result_files import FILES, result_schema
 
 PAGE = "config/README.md"
 
@@ -34,9 +36,15 @@ def generated(page: str) -> dict[str, str]:
     page = _with_part(page, "keys of cloud.yaml", keys_table(CloudKeys))
     files = {PAGE: page}
     for name, model in (("config", configuration()), ("cloud", CloudKeys)):
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(model)}
-        files[f"workflow/schemas/{name}.schema.json"] = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+        files[f"workflow/schemas/{name}.schema.json"] = _as_text(schema_of(model))
+    for name, file in FILES.items():
+        files[f"workflow/schemas/{name}.schema.json"] = _as_text(result_schema(file))
     return files
+
+
+def _as_text(schema: dict[str, Any]) -> str:
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(draft | schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def _with_part(page: str, name: str, text: str) -> str:
