@@ -14,6 +14,7 @@ include: "rules/fidelity.smk"
 include: "rules/enrich.smk"
 include: "rules/metrics.smk"
 include: "rules/report.smk"
+include: "rules/rerun.smk"
 include: "rules/export.smk"
 include: "rules/train.smk"
 include: "rules/audit.smk"
@@ -32,4 +33,4 @@ rule all:
         of_clips("<results>/{facility}/enriched/{clip}/{variant}.mp4", *FACILITIES),
         of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
         of_clips("<results>/{facility}/metrics/{clip}/{variant}.json", *FACILITIES),
-        expand("<results>/{facility}/summary.csv", facility=FACILITIES),
+        expand("<results>/{facility}/summary.{kind}", facility=FACILITIES, kind=["csv", "parquet"]),

@@ -21,6 +21,7 @@ rule summary:
             category="Scores",
             labels={"facility": "{facility}"},
         ),
+        typed="<results>/{facility}/summary.parquet",
         verdicts="<results>/{facility}/summary.json",
     log:
         "<logs>/{facility}/summary.log",
@@ -34,7 +35,7 @@ rule summary:
         "Summing up {wildcards.facility}"
     shell:
         "python $BLUEPRINT_SCRIPTS/summary.py --results {params.results:q} --spec {params.spec:q} --table {output.table:q}"
-        " --verdicts {output.verdicts:q} > {log:q} 2>&1"
+        " --parquet {output.typed:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"
 
 
 rule preview:

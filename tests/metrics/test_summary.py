@@ -5,10 +5,11 @@ import io
 import json
 
 import pytest
+from pyarrow import parquet
 
 from blueprint import files
 from blueprint.errors import UserError
-from blueprint.metrics.summary import as_csv, summarize
+from blueprint.metrics.summary import COLUMNS, as_csv, summarize, write_parquet
 from blueprint.metrics.verdicts import judge, worst, worst_frame
 from blueprint.report.figures import cost, stage_times
 
@@ -136,6 +137,23 @@ def test_the_table_is_tidy(results):
     )
     undefined = next(r for r in rows if (r["clip"], r["variant"], r["metric"]) == ("sweep", "fog", "psnr"))
     assert (undefined["mean"], undefined["verdict"]) == ("", "")
+
+
+def test_parquet_is_the_csv_with_types(results, tmp_path):
+    summary = summarize(results, SPEC)
+    write_parquet(tmp_path / "summary.parquet", summary)
+    table = parquet.read_table(tmp_path / "summary.parquet")
+    assert table.schema.equals(COLUMNS)
+    types = {"string": str, "double": float, "int64": int}
+    typed = {field.name: types[str(field.type)] for field in table.schema}
+    assert {name for name, kind in typed.items() if kind is float} == {"mean", "worst", "warn", "fail"}
+    assert typed["worst_frame"] is int
+    rows = [
+        {name: typed[name](value) if value else None for name, value in row.items()}
+        for row in csv.DictReader(io.StringIO(as_csv(summary)))
+    ]
+    assert table.to_pylist() == rows
+    assert len(rows) == 2 * 2 * 3 and None in table["mean"].to_pylist()
 
 
 def test_a_damaged_score_file_is_one_clear_message(results):

@@ -145,6 +145,16 @@ class Plan:
             "names": self.config["metrics"]["names"],
         }
 
+    def recording_spec(self, facility: str) -> Spec:
+        """All that the recording of a facility depends on, besides the results that it shows."""
+        return {
+            "facility": facility,
+            **{key: self.facilities[facility][key] for key in ("up_axis", "metres_per_unit")},
+            "far_m": self.config["render"]["far_m"],
+            "clips": list(self.clips[facility]),
+            "variants": list(self.variants),
+        }
+
     def comparison_spec(self) -> Spec:
         """All that the comparison of two runs depends on, besides their summaries."""
         return {"title": self.config["report"]["title"], "baseline": self.config["baseline"]}

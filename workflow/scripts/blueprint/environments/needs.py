@@ -42,7 +42,8 @@ class Needs:
 STAGES = {
     "orchestration": Needs(("snakemake", "jsonschema", "rich", "jinja2", "huggingface_hub", "vastai", "psutil")),
     "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2"), gpu_modules=("gsplat.csrc",)),
-    "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "plotly", "jinja2")),
+    "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "pyarrow", "plotly", "jinja2")),
+    "recording": Needs(("rerun", "numpy", "gsply", "av", "cv2"), disk_gb=1.0),
     "dreamdojo": Needs(
         ("numpy", "av"),
         Upstream(

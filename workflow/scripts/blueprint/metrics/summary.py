@@ -8,12 +8,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from blueprint import files
 from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.provenance import provenance_of
 from blueprint.metrics.verdicts import ORDER, cause_of, judge, mean_of, worst, worst_frame
 
-COLUMNS = ("facility", "clip", "variant", "metric", "mean", "worst", "worst_frame", "unit", "better", "warn", "fail")
+COLUMNS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("facility", "clip", "variant", "metric")),
+        *(("mean", pa.float64()), ("worst", pa.float64()), ("worst_frame", pa.int64())),
+        *(("unit", pa.string()), ("better", pa.string())),
+        *(("warn", pa.float64()), ("fail", pa.float64()), ("verdict", pa.string())),
+    ]
+)
+"""Of the table, which has one row per clip, variant and metric."""
 
 
 def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
@@ -97,24 +108,35 @@ def _not_judged(names: list[str], thresholds: dict[str, Any], clips: dict[str, A
     return skipped
 
 
+def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores as tidy rows: one per clip, variant and metric, with the keys of `COLUMNS`; None where undefined."""
+    return [
+        {
+            "facility": summary["facility"],
+            "clip": clip,
+            "variant": variant,
+            "metric": name,
+            **score,
+            "unit": METRICS[name].unit or None,
+            "better": METRICS[name].better,
+            **{key: summary["thresholds"].get(name, {}).get(key) for key in ("warn", "fail")},
+        }
+        for clip, variants in summary["clips"].items()
+        for variant, entry in variants.items()
+        for name, score in entry["scores"].items()
+    ]
+
+
 def as_csv(summary: dict[str, Any]) -> str:
-    """The scores as tidy CSV: one row per clip, variant and metric."""
+    """The table as CSV; empty where a value is undefined."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*COLUMNS, "verdict"], lineterminator="\n")
+    writer = csv.DictWriter(stream, COLUMNS.names, lineterminator="\n")
     writer.writeheader()
-    for clip, variants in summary["clips"].items():
-        for variant, entry in variants.items():
-            for name, score in entry["scores"].items():
-                writer.writerow(
-                    {
-                        "facility": summary["facility"],
-                        "clip": clip,
-                        "variant": variant,
-                        "metric": name,
-                        **score,
-                        "unit": METRICS[name].unit,
-                        "better": METRICS[name].better,
-                        **{key: summary["thresholds"].get(name, {}).get(key) for key in ("warn", "fail")},
-                    }
-                )
+    writer.writerows(rows_of(summary))
     return stream.getvalue()
+
+
+def write_parquet(target: Path, summary: dict[str, Any]) -> None:
+    """Write the same table as Parquet, typed; null where a value is undefined. The file appears whole."""
+    with files.whole_file(target) as part:
+        parquet.write_table(pa.Table.from_pylist(rows_of(summary), schema=COLUMNS), part)
