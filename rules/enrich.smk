@@ -50,11 +50,11 @@ rule fetch_weights:
     log:
         "<logs>/fetch_weights.log",
     conda:
-        f"../envs/{PLAN.engine.environment}.yaml"
+        f"../envs/{(TRAINER if TRAINER.repositories else PLAN.engine).environment}.yaml"
     params:
-        repositories=as_json([asdict(repository) for repository in PLAN.engine.repositories(config["enrich"])]),
+        repositories=as_json([asdict(repository) for repository in repositories_needed(config)]),
     message:
-        "Fetching the weights of the engine {PLAN.engine.name}"
+        "Fetching the weights of the models"
     shell:
         "python $BLUEPRINT_SCRIPTS/fetch_weights.py --repositories {params.repositories:q} --output {output.fetched:q}"
         " > {log:q} 2>&1"

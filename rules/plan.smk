@@ -1,7 +1,7 @@
 # The plan: the facilities, clips and variants of this run, by which the rules below are filled in.
 from blueprint.metrics import weights
-from blueprint.plan import make_plan
-from blueprint.train.trainers import TRAINING_SETS
+from blueprint.plan import make_plan, repositories_needed
+from blueprint.train.trainers import TRAINERS, TRAINING_SETS
 
 PLAN = stated(make_plan, config, CONFIG_SOURCE)
 FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)
@@ -35,8 +35,14 @@ def weights_at_hand(wildcards):
     return []
 
 
+TRAINER = PLAN.trainer or TRAINERS["tiny"]  # most configurations have none, and no job of one is planned
+
+
 def training(what):
-    """A fact of the post-training, asked when a job of it is planned: most configurations have none."""
-    return lambda wildcards: stated(
-        lambda: {"spec": as_json(PLAN.training_spec()), "module": PLAN.trainer and PLAN.trainer.module}[what]
-    )
+    """A fact of the post-training, asked when a job of it is planned."""
+    facts = {
+        "spec": PLAN.training_spec,
+        "machine": lambda: TRAINER.facts_of_machine(config["train"]),
+        "gpus": lambda: TRAINER.gpus_of(config["train"]),
+    }
+    return lambda wildcards: stated(lambda: found if isinstance(found := facts[what](), int) else as_json(found))

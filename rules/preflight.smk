@@ -37,7 +37,7 @@ rule environment:
     conda:
         "../envs/{environment}.yaml"
     resources:
-        root=PLAN.engine.upstream(config["enrich"]),  # a fact of this machine
+        root=lambda wildcards: PLAN.upstream(wildcards.environment),  # a fact of this machine
     params:
         spec=lambda wildcards: as_json(
             needs.check_spec(wildcards.environment, ENVIRONMENTS[wildcards.environment], ENVS)
@@ -55,7 +55,7 @@ rule preflight:
         scenes=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
         environments=expand(
             "<results>/preflight/{environment}.json",
-            environment=PLAN.environments,
+            environment=sorted({*PLAN.environments, TRAINER.environment}),
         ),
     log:
         "<logs>/preflight/host.log",

@@ -9,7 +9,7 @@ rule train:
         ),
         variants=of_clips("<results>/{facility}/enriched/{clip}/{variant}.mp4", *FACILITIES),
         provenance=of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
-        environment="<results>/preflight/metrics.json",
+        environment=f"<results>/preflight/{TRAINER.environment}.json",
     output:
         parameters="<results>/training/{set}/parameters.pt",
         training="<results>/training/{set}/training.json",
@@ -20,18 +20,23 @@ rule train:
     wildcard_constraints:
         set=one_of(TRAINING_SETS),
     conda:
-        "../envs/metrics.yaml"
+        f"../envs/{TRAINER.environment}.yaml"
     threads: 2
+    resources:
+        gpu=training("gpus"),
+        machine=training("machine"),
     params:
         results=lambda wildcards: RESULTS,
         spec=training("spec"),
-        module=training("module"),
-        code=program_digest("train"),
+        module=TRAINER.module,
+        code=program_digest("train", loads=TRAINER.module, register="blueprint.train.trainers"),
     message:
         "Post-training a world model on the set {wildcards.set}"
     shell:
         "python $BLUEPRINT_SCRIPTS/train.py train --results {params.results:q} --spec {params.spec:q} --module {params.module}"
-        " --set {wildcards.set} --environment {input.environment:q} --parameters {output.parameters:q} --threads {threads} --output {output.training:q} > {log:q} 2>&1"
+        " --set {wildcards.set} --environment {input.environment:q} --parameters {output.parameters:q}"
+        " --scratch .snakemake/train/{wildcards.set} --threads {threads} --gpus {resources.gpu}"
+        " --machine {resources.machine:q} --output {output.training:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -40,8 +45,10 @@ rule evaluate:
         verdicts=rules.train.input.verdicts,
         clips=rules.train.input.clips,
         variants=rules.train.input.variants,
+        environment=rules.train.input.environment,
     output:
         scores="<results>/training/{model}/scores.json",
+        predictions="<results>/training/{model}/predictions.mp4",
     log:
         "<logs>/training/evaluate-{model}.log",
     benchmark:
@@ -49,24 +56,29 @@ rule evaluate:
     wildcard_constraints:
         model=one_of(("base", *TRAINING_SETS)),
     conda:
-        "../envs/metrics.yaml"
+        f"../envs/{TRAINER.environment}.yaml"
     threads: 2
+    resources:
+        gpu=1 if TRAINER.vram_gb else 0,
+        machine=training("machine"),
     params:
         results=lambda wildcards: RESULTS,
         spec=training("spec"),
-        module=training("module"),
+        module=TRAINER.module,
         parameters=lambda wildcards, input: f"--parameters {input[0]}" if wildcards.model in TRAINING_SETS else "",
-        code=program_digest("train"),
+        code=program_digest("train", loads=TRAINER.module, register="blueprint.train.trainers"),
     message:
         "Predicting held-out trajectories with the model {wildcards.model}"
     shell:
         "python $BLUEPRINT_SCRIPTS/train.py score --results {params.results:q} --spec {params.spec:q} --module {params.module}"
-        " {params.parameters} --threads {threads} --output {output.scores:q} > {log:q} 2>&1"
+        " {params.parameters} --scratch .snakemake/score/{wildcards.model} --threads {threads} --gpus {resources.gpu}"
+        " --machine {resources.machine:q} --shown {output.predictions:q} --output {output.scores:q} > {log:q} 2>&1"
 
 
 rule training:
     input:
         scores=expand("<results>/training/{model}/scores.json", model=("base", *TRAINING_SETS)),
+        predictions=expand("<results>/training/{model}/predictions.mp4", model=("base", *TRAINING_SETS)),
         trainings=expand("<results>/training/{set}/training.json", set=list(TRAINING_SETS)),
     output:
         verdict="<results>/training/verdict.json",
@@ -79,11 +91,10 @@ rule training:
     params:
         results=lambda wildcards: RESULTS,
         spec=training("spec"),
-        module=training("module"),
-        code=program_digest("train"),
+        code=program_digest("judge_training"),
     message:
         "Comparing the world model before and after"
     shell:
-        "python $BLUEPRINT_SCRIPTS/train.py judge --results {params.results:q} --spec {params.spec:q} --module {params.module}"
-        " --folder {params.results:q}/training --output {output.verdict:q} --page {output.page:q} --video {output.video:q}"
+        "python $BLUEPRINT_SCRIPTS/judge_training.py --spec {params.spec:q} --folder {params.results:q}/training"
+        " --output {output.verdict:q} --page {output.page:q} --video {output.video:q}"
         " > {log:q} 2>&1"

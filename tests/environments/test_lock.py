@@ -252,7 +252,7 @@ def test_what_upstream_builds_with_is_locked():
 
 def test_supplements_have_hashes():
     found = (ENVS / "dreamdojo.supplements.lock.txt").read_text().splitlines()[1:]
-    assert len(found) == len(inputs.read_inputs(ENVS, "dreamdojo").supplements) == 14
+    assert len(found) == len(inputs.read_inputs(ENVS, "dreamdojo").supplements) == 15
     assert [line for line in found if not PIP_LINE.fullmatch(line)] == []
 
 

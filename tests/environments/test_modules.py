@@ -13,6 +13,7 @@ import yaml
 
 from blueprint.engines import ENGINES, ENVIRONMENTS
 from blueprint.environments.installed import normalised, read_pins
+from blueprint.train.trainers import TRAINERS
 from workflow_runs import REPOSITORY, SCRIPTS
 
 OPTIONAL = {"cosmos_guardrail", "lerobot"}
@@ -33,6 +34,10 @@ def programs():
                     for engine in ENGINES.values():
                         run = SCRIPTS.joinpath(*engine.module.split(".")).with_suffix(".py")
                         found |= {(engine.environment, SCRIPTS / script), (engine.environment, run)}
+                elif script == "train.py":
+                    for trainer in TRAINERS.values():
+                        run = SCRIPTS.joinpath(*trainer.module.split(".")).with_suffix(".py")
+                        found |= {(trainer.environment, SCRIPTS / script), (trainer.environment, run)}
     return sorted(found)
 
 
@@ -89,7 +94,7 @@ def test_a_program_finds_its_modules(environment, source):
 
 
 def test_every_environment_of_a_rule_is_looked_at():
-    assert {environment for environment, _ in programs()} == set(ENVIRONMENTS) - {"dreamdojo"}
+    assert {environment for environment, _ in programs()} == set(ENVIRONMENTS)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

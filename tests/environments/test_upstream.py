@@ -326,7 +326,7 @@ build-backend = "setuptools.build_meta"
 cu128 = []
 
 [tool.setuptools]
-packages = ["transformer_engine", "cosmos_predict2"]
+packages = ["transformer_engine", "cosmos_predict2", "torchcodec"]
 py-modules = ["flash_attn", "lightning", "cv2"]
 
 [tool.uv.sources]
@@ -351,6 +351,7 @@ def dreamdojo(tmp_path_factory):
             "cv2.py": "",
             "flash_attn.py": "",
             "lightning.py": "",
+            "torchcodec/decoders.py": "",
             "cosmos_predict2/action_conditioned.py": (
                 "import importlib.metadata\n\nimport pytorch3d\n\nimportlib.metadata.version('piq')\n\n\n"
                 "def inference(): ...\n"

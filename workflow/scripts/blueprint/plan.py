@@ -18,12 +18,12 @@ from blueprint.cameras.scale import metres_per_unit
 from blueprint.config import refuse_unusable_files
 from blueprint.config.names import clip_names
 from blueprint.engines import Engine, engine
-from blueprint.engines.base import PlannedClip
+from blueprint.engines.base import PlannedClip, Repository
 from blueprint.engines.variants import clip_spec, expand
 from blueprint.errors import UserError
 from blueprint.files import file_digest, value_digest
 from blueprint.metrics.catalogue import check_names
-from blueprint.train.trainers import TRAINERS, Trainer
+from blueprint.train.trainers import Trainer, trainer
 
 Spec = dict[str, Any]
 LEVEL = ("up_axis", "floor_height_m", "metres_per_unit")
@@ -175,7 +175,13 @@ class Plan:
     @property
     def trainer(self) -> Trainer | None:
         """The world model that is post-trained, if any."""
-        return TRAINERS[self.config["train"]["engine"]] if "train" in self.config else None
+        return trainer(self.config)
+
+    def upstream(self, environment: str) -> str:
+        """Folder of the installation beside an environment, where the configuration names one."""
+        if self.trainer and self.trainer.environment == environment:
+            return self.config["train"].get(self.trainer.root, "")
+        return self.engine.upstream(self.config["enrich"])
 
     def training_spec(self) -> Spec:
         """All that post-training and its evaluation depend on, besides the clips.
@@ -191,6 +197,7 @@ class Plan:
             "render": True,
             "title": self.config["report"]["title"],
             "trainer": self.trainer.title,
+            "question": self.trainer.question,
             "trained_facilities": train["facilities"] or list(self.facilities)[:1],
             "settings": self.trainer.settings(train),
             **{key: train[key] for key in ("seed", "window_frames", "least_gain_db", "most_loss_db")},
@@ -256,6 +263,13 @@ def make_plan(config: Mapping[str, Any], source: str) -> Plan:
         engine=engine(config["enrich"]["engine"]),
         enrich_specs=enrich_specs,
     )
+
+
+def repositories_needed(config: Mapping[str, Any]) -> list[Repository]:
+    """The repositories that enrichment and training of a completed configuration download from."""
+    trained = trainer(config)
+    found = engine(config["enrich"]["engine"]).repositories(config["enrich"])
+    return list(dict.fromkeys([*found, *(trained.repositories if trained else ())]))
 
 
 def clips_of(config: Mapping[str, Any], facility: Mapping[str, Any]) -> dict[str, Spec]:

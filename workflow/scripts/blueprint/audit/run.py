@@ -25,6 +25,7 @@ from blueprint.cloud.settings import CloudSettings
 from blueprint.environments import inputs
 from blueprint.errors import UserError
 from blueprint.files import read_json, value_digest, write_json
+from blueprint.plan import repositories_needed
 
 FRESH_S = 24 * 3600
 """An audit older than this does not count: buckets, keys and prices change."""
@@ -233,7 +234,7 @@ def _vram(subject: Subject) -> list[Check]:
 
 
 def _hugging_face(subject: Subject) -> list[Check]:
-    if not host_checks.repositories_needed(subject.config):
+    if not repositories_needed(subject.config):
         return host_checks.hugging_face(subject.config, subject.settings)
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     return _if_reachable("Hugging Face", hub, lambda: host_checks.hugging_face(subject.config, subject.settings))

@@ -26,10 +26,10 @@ from blueprint.cloud.accounts import store_of
 from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
 from blueprint.cloud.shutdown import PROVIDER_MODES, absence_problem, placeholder_problem
 from blueprint.engines import ENVIRONMENTS, engine, hub
-from blueprint.engines.base import Engine, Repository
 from blueprint.engines.gpu import check_vram, find_gpus
 from blueprint.errors import UserError
-from blueprint.plan import clips_of, planned_clips, variants_of
+from blueprint.plan import clips_of, planned_clips, repositories_needed, variants_of
+from blueprint.train.trainers import trainer
 
 GB = 1e9
 CHECK_PATIENCE_S = 20.0
@@ -64,9 +64,7 @@ def run(settings: CloudSettings | None, config: Mapping[str, Any], root: Path) -
     checks: list[Callable[[], list[Check]]] = [
         _guarded("GPU", "Start the run where `nvidia-smi` works.", partial(_gpus, config)),
         _guarded("disk", "Free space, or rent a larger disk (vast.disk_gb).", partial(disk, config, root)),
-        _guarded(
-            "RAM", "Rent a machine with more memory, or end what uses it.", partial(_memory, config["enrich"]["engine"])
-        ),
+        _guarded("RAM", "Rent a machine with more memory, or end what uses it.", partial(_memory, config)),
         _guarded("Hugging Face", f"Set HF_TOKEN (see {EXAMPLE_ENV}).", partial(hugging_face, config, settings)),
     ]
     if settings is not None:
@@ -120,15 +118,11 @@ def _guarded(name: str, remedy: str, check: Callable[[], list[Check]]) -> Callab
 
 
 def vram_needed_gb(config: Mapping[str, Any]) -> float:
-    """GB of memory that one card needs for the largest clip of a completed configuration."""
-    enrich = config["enrich"]
+    """GB of memory that one card needs, for the largest clip of a completed configuration or for its training."""
+    enrich, trained = config["enrich"], trainer(config)
     largest = max(planned_clips(config), key=lambda clip: clip.width * clip.height)
-    return engine(enrich["engine"]).vram_needed_gb(enrich, largest.width, largest.height)
-
-
-def repositories_needed(config: Mapping[str, Any]) -> list[Repository]:
-    """The repositories that the enrichment of a completed configuration downloads from."""
-    return engine(config["enrich"]["engine"]).repositories(config["enrich"])
+    needed_gb = engine(enrich["engine"]).vram_needed_gb(enrich, largest.width, largest.height)
+    return max(needed_gb, trained.vram_gb if trained else 0.0)
 
 
 def _gpus(config: Mapping[str, Any]) -> list[Check]:
@@ -178,18 +172,23 @@ def products_gb(config: Mapping[str, Any], root: Path) -> float:
     return total / GB + LOGS_AND_REPORT_GB
 
 
-def environments_of(chosen: Engine) -> set[str]:
+def environments_of(config: Mapping[str, Any]) -> set[str]:
     """The environments with torch that the jobs of a run are in."""
-    return {"render", "metrics", chosen.environment}
+    chosen = [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
+    return {"render", "metrics", *(part.environment for part in chosen)}
+
+
+def _weights_gb(config: Mapping[str, Any]) -> float:
+    trained = trainer(config)
+    return engine(config["enrich"]["engine"]).weights_gb + (trained.weights_gb if trained else 0.0)
 
 
 def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
     """GB that a run on this machine may still write: results, weights that are not cached yet, and, where there is a
     conda, the environments, unless all of them are there."""
-    chosen = engine(config["enrich"]["engine"])
-    weights_gb = max(0.0, chosen.weights_gb - _cached_gb(config))
+    weights_gb = max(0.0, _weights_gb(config) - _cached_gb(config))
     finished = sum(1 for folder in CONDA_FOLDERS for _ in folder.glob("*.env_setup_done"))
-    names = environments_of(chosen)
+    names = environments_of(config)
     absent = shutil.which("conda") and finished < len(names)
     environments_gb = sum(ENVIRONMENTS[name].disk_gb for name in names) if absent else 0.0
     return products_gb(config, root) + weights_gb + environments_gb
@@ -198,9 +197,8 @@ def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
 def rented_disk_needed_gb(config: Mapping[str, Any]) -> float:
     """GB that the disk of a machine must have which is rented for the whole run: as above, from nothing, plus the
     container's image."""
-    chosen = engine(config["enrich"]["engine"])
-    environments_gb = sum(ENVIRONMENTS[name].disk_gb for name in environments_of(chosen))
-    return products_gb(config, Path()) + chosen.weights_gb + environments_gb + IMAGE_GB
+    environments_gb = sum(ENVIRONMENTS[name].disk_gb for name in environments_of(config))
+    return products_gb(config, Path()) + _weights_gb(config) + environments_gb + IMAGE_GB
 
 
 def _cached_gb(config: Mapping[str, Any]) -> float:
@@ -220,8 +218,9 @@ def disk(config: Mapping[str, Any], root: Path) -> list[Check]:
     return [Check("disk", "ok", f"{free_gb:.1f} GB free, the run may write {needed_gb:.1f} GB")]
 
 
-def _memory(name: str) -> list[Check]:
-    needed_gb = engine(name).ram_gb
+def _memory(config: Mapping[str, Any]) -> list[Check]:
+    chosen = [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
+    name, needed_gb = max(((part.name, part.ram_gb) for part in chosen), key=lambda part: part[1])
     free_gb = psutil.virtual_memory().available / GB
     if CGROUP_LIMIT.exists() and (limit := CGROUP_LIMIT.read_text(encoding="utf-8").strip()).isdecimal():
         free_gb = min(free_gb, int(limit) / GB)

@@ -22,8 +22,8 @@ from blueprint.cloud.offers import Offer
 from blueprint.cloud.reaper import place_digest
 from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
 from blueprint.cloud.shutdown import PROVIDER_MODES, placeholder_problem
-from blueprint.engines import engine
 from blueprint.errors import UserError
+from blueprint.plan import repositories_needed
 
 BOOTSTRAP = Path("profiles/vast/bootstrap.sh")
 LONGEST_ONSTART = 4048
@@ -118,7 +118,7 @@ def refuse_incomplete_settings(settings: CloudSettings, config: Mapping[str, Any
         "B2_APPLICATION_KEY": settings.application_key,
         "VAST_API_KEY": settings.vast_api_key,
     }
-    if engine(config["enrich"]["engine"]).repositories(config["enrich"]):
+    if repositories_needed(config):
         needed["HF_TOKEN"] = settings.hf_token
     problems = [
         f"environment: {name}: not set. Set it, or fill it in in config/runtime.env (see {EXAMPLE_ENV})."

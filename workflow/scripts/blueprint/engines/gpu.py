@@ -87,8 +87,9 @@ def held_gpus(count: int) -> Iterator[list[Gpu]]:
                 yield held
                 return
         raise UserError(
-            f"{count} NVIDIA GPU(s) wanted, {len(held)} of {len(gpus)} found are free. Lower `enrich.gpus`, run fewer "
-            "jobs at once (`--resources gpu=N`), or choose another `enrich.engine`; there is no fallback to the CPU."
+            f"{count} NVIDIA GPU(s) wanted, {len(held)} of {len(gpus)} found are free. Lower `enrich.gpus` or "
+            "`train.gpus`, run fewer jobs at once (`--resources gpu=N`), or choose another engine; there is no "
+            "fallback to the CPU."
         )
 
 

@@ -50,6 +50,7 @@ STAGES = {
             "DREAMDOJO_ROOT",
             (
                 *("torch", "transformer_engine.pytorch", "flash_attn", "lightning", "cv2"),
+                "torchcodec.decoders",  # its loader would look for it again and again
                 "cosmos_predict2.action_conditioned.inference",
             ),
             "570.124.06",

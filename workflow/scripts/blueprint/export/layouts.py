@@ -8,9 +8,8 @@ encoded twice.
 from __future__ import annotations
 
 import io
-import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from blueprint import depth, poses, video
 from blueprint.errors import UserError
+from blueprint.export import windows
 from blueprint.export.episodes import Episode, Split
 from blueprint.files import write_text
 
@@ -115,41 +115,19 @@ def _facts(episode: Episode) -> dict[str, Any]:
     return {key: getattr(episode, key) for key in keys}
 
 
-# What DreamDojo's loaders look for in paths: its video dataset drops files whose path holds one of the first group
-# without a word, and takes folders whose path holds one of the second for a robot's recordings.
-DREAMDOJO_DROPPED = ("left", "right", "resize", "pad")
-DREAMDOJO_ROBOTS = ("gr1", "g1", "yam", "agibot", "xdof")
-
-
 def write_dreamdojo(episodes: Assigned, folder: Path, options: dict[str, Any]) -> Files:
-    """``<split>/w000000.mp4``: windows of equal length, named by number so that no word in a name can drop one.
-
-    DreamDojo draws the start of its 13 frames with ``randint(0, frames - 14)``: a window of 14 frames has one start
-    only, so training and evaluation see the same frames in every run; a window of 13 frames is never read at all.
-    """
-    resolved = str(folder.resolve()).lower()
-    if found := [word for word in (*DREAMDOJO_DROPPED, *DREAMDOJO_ROBOTS) if word in resolved]:
-        raise UserError(
-            f"{folder.resolve()}: DreamDojo would read this path wrongly or drop it silently, since it holds "
-            f"{', '.join(found)}. Choose another working directory or `output:`."
-        )
+    """``<split>/w000000.mp4``: windows of equal length, named by number so that no word in a name can drop one."""
+    windows.refuse_dropped(folder, "working directory or `output:`")
     made: Files = {}
     number = 0
     for episode, side in episodes:
-        fps = round(video.probe(episode.video).fps)
-        for window in _windows(video.read_video(episode.video), options["window_frames"]):
+        for window in windows.windows_of(episode.video, options["window_frames"]):
             path = folder / side / f"w{number:06d}.mp4"
             path.parent.mkdir(exist_ok=True)
-            video.write_video(path, window, fps)
+            windows.write_window(path, window, episode.video)
             made.setdefault(episode.name, []).append(path.relative_to(folder).as_posix())
             number += 1
     return made
-
-
-def _windows(frames: Iterator[np.ndarray], length: int) -> Iterator[list[np.ndarray]]:
-    """Consecutive windows that do not overlap; frames that fill no window are left out."""
-    while len(window := list(itertools.islice(frames, length))) == length:
-        yield window
 
 
 def write_lerobot(episodes: Assigned, folder: Path, options: dict[str, Any]) -> Files:

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from blueprint import files, video
 from blueprint.report.page import embedded, environment
-from blueprint.train.clips import Window
 from blueprint.train.evaluate import BASE
 from blueprint.train.trainers import TRAINING_SETS
-
-PANEL_SCALE = 3
-"""A tiny model's frames are enlarged for people."""
-MOST_WINDOWS = 12
-
-
-def write_rollouts(target: Path, windows: Sequence[Window], parameters: Mapping[str, Path], module: str) -> None:
-    """Write truth, base model and post-trained models side by side, some held-out windows one after the other."""
-    rollout = import_module(module).rollout
-    models = {BASE: None, **parameters}
-    step = max(1, len(windows) // MOST_WINDOWS)
-    frames = []
-    for window in windows[::step][:MOST_WINDOWS]:
-        rows = [window.frames[1:], *(rollout(model, window) for model in models.values())]
-        frames += [_enlarged(np.concatenate(panels, axis=1)) for panels in zip(*rows, strict=True)]
-    video.write_video(target, frames, 8)
-
-
-def _enlarged(frame: np.ndarray) -> np.ndarray:
-    return np.repeat(np.repeat(frame, PANEL_SCALE, axis=0), PANEL_SCALE, axis=1)
 
 
 def write_page(

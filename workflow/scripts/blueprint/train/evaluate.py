@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from blueprint import torchvision_ops
-from blueprint.errors import UserError
+from blueprint import video
 from blueprint.export.episodes import RENDER, Episode, split
 from blueprint.provenance import record
-from blueprint.train.clips import Window, windows
+from blueprint.train.interface import Place, Prediction
 from blueprint.train.trainers import TRAINING_SETS
 
 BASE = "base"
+MOST_SHOWN = 12
+PANEL_PX = 180
+"""Height of a picture that people look at; a tiny model's are enlarged."""
+SHOWN_FPS = 8
 
 
 def chosen(episodes: Sequence[Episode], spec: Mapping[str, Any], training_set: str | None) -> list[Episode]:
@@ -35,7 +37,14 @@ def chosen(episodes: Sequence[Episode], spec: Mapping[str, Any], training_set: s
     ]
 
 
-def score(parameters: Path | None, episodes: Sequence[Episode], spec: Mapping[str, Any], module: str) -> dict[str, Any]:
+def score(
+    parameters: Path | None,
+    episodes: Sequence[Episode],
+    spec: Mapping[str, Any],
+    module: str,
+    place: Place,
+    shown: Path,
+) -> dict[str, Any]:
     """Predict every held-out window and compare it with what the clip shows.
 
     Args:
@@ -43,38 +52,56 @@ def score(parameters: Path | None, episodes: Sequence[Episode], spec: Mapping[st
         episodes: all episodes of the dataset.
         spec: from `blueprint.plan`.
         module: of the trainer.
+        place: where it works.
+        shown: video to write: some windows one after the other, the clip on the left, the prediction on the right.
 
     Returns:
-        ``windows``: per window its facility, look, PSNR in dB and SSIM over the predicted frames (piq);
+        ``windows``: per window its facility, look, PSNR in dB and SSIM as the trainer measures them;
         ``mean``: per facility the mean of both over its renders and over all its looks.
     """
-    torchvision_ops.make_importable()
-    import piq
-
-    rollout: Callable[[Path | None, Window], np.ndarray] = import_module(module).rollout
-    rows = []
-    for window in held_out(episodes, spec, module):
-        predicted, truth = _tensor(rollout(parameters, window)), _tensor(window.frames[1:])
-        rows.append(
-            {
-                "window": window.episode,
-                "facility": window.facility,
-                "look": window.look,
-                "psnr": round(float(piq.psnr(predicted, truth)), 4),
-                "ssim": round(float(piq.ssim(predicted, truth)), 6),
-            }
-        )
+    held_out = chosen(episodes, spec, None)
+    with place.emptied():
+        found = list(import_module(module).predict(held_out, spec, parameters, place))
+        video.write_video(shown, _frames(found), SHOWN_FPS)
+    rows = [
+        {
+            "window": prediction.window,
+            "facility": prediction.facility,
+            "look": prediction.look,
+            "psnr": round(prediction.psnr, 4),
+            "ssim": round(prediction.ssim, 6),
+        }
+        for prediction in found
+    ]
     return {"windows": rows, "mean": {facility: _means(rows, facility) for facility in spec["facilities"]}}
 
 
-def held_out(episodes: Sequence[Episode], spec: Mapping[str, Any], module: str) -> list[Window]:
-    """The windows that no model was trained on."""
-    size = import_module(module)
-    return list(windows(chosen(episodes, spec, None), spec["window_frames"], size.WIDTH, size.HEIGHT))
+def _frames(found: Sequence[Prediction]) -> Iterator[np.ndarray]:
+    step = max(1, len(found) // MOST_SHOWN)
+    for prediction in found[::step][:MOST_SHOWN]:
+        yield from map(_for_people, prediction.pictures())
 
 
-def _tensor(frames: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float().div_(255)
+def _for_people(picture: np.ndarray) -> np.ndarray:
+    """A picture ``[H, W, 3]`` enlarged or reduced by a whole factor towards `PANEL_PX`."""
+    if (larger := PANEL_PX // len(picture)) > 1:
+        return np.repeat(np.repeat(picture, larger, axis=0), larger, axis=1)
+    if (smaller := len(picture) // PANEL_PX) > 1:
+        height, width = (length // (2 * smaller) * 2 for length in picture.shape[:2])
+        blocks = picture[: height * smaller, : width * smaller].reshape(height, smaller, width, smaller, 3)
+        return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    return picture
+
+
+def side_by_side(target: Path, shown: Iterable[Path]) -> None:
+    """Put the videos of `score` together: the clip, then what each model predicts."""
+
+    def rows() -> Iterator[np.ndarray]:
+        for pictures in zip(*map(video.read_video, shown), strict=True):
+            half = pictures[0].shape[1] // 2
+            yield np.concatenate([pictures[0][:, :half], *(picture[:, half:] for picture in pictures)], axis=1)
+
+    video.write_video(target, rows(), SHOWN_FPS)
 
 
 def _means(rows: Sequence[Mapping[str, Any]], facility: str) -> dict[str, Any]:
@@ -94,25 +121,18 @@ def train(
     training_set: str,
     module: str,
     target: Path,
+    place: Place,
     environment: Path | None = None,
 ) -> dict[str, Any]:
     """Post-train the base model on one training set; returns what the trainer says and who did it when.
 
     Raises:
-        UserError: no clip that passed is left to train on.
+        UserError: no clip that passed is left to train on, or what the trainer says.
     """
-    trainer = import_module(module)
-    chosen_windows = list(
-        windows(chosen(episodes, spec, training_set), spec["window_frames"], trainer.WIDTH, trainer.HEIGHT)
-    )
-    if not chosen_windows:
-        raise UserError(
-            f"train.facilities: no window of {spec['window_frames']} frames is left to train on in "
-            f"{', '.join(spec['trained_facilities'])}. Render longer or more clips, or lower train.window_frames."
-        )
     started = time.monotonic()
-    facts = trainer.train(chosen_windows, **spec["settings"], seed=spec["seed"], start=None, target=target)
-    return {**facts, "windows": len(chosen_windows), "run": record(started, environment)}
+    with place.emptied():
+        facts = import_module(module).post_train(chosen(episodes, spec, training_set), spec, target, place)
+    return {**facts, "run": record(started, environment, **facts.pop("run", {}))}
 
 
 def verdict(scores: Mapping[str, Any], trainings: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:

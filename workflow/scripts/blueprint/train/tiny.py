@@ -7,7 +7,7 @@ look are. It is no DreamDojo and says nothing about one; it answers the same que
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from blueprint import torchvision_ops
+from blueprint.export.episodes import Episode
 from blueprint.files import whole_file
-from blueprint.train.clips import Window
+from blueprint.train.clips import Window, windows
+from blueprint.train.interface import Place, Prediction, refuse_none
 
 WIDTH, HEIGHT = 80, 60
 CHANNELS = 12
@@ -76,7 +79,7 @@ class TinyWorldModel(nn.Module):
 
 
 def train(windows: Sequence[Window], steps: int, seed: int, start: Path | None, target: Path) -> dict[str, Any]:
-    """Train on windows and write the parameters; an earlier run's checkpoint beside ``target`` is continued.
+    """Train on windows and write the parameters.
 
     Args:
         windows: what to train on.
@@ -142,3 +145,34 @@ def rollout(parameters: Path | None, window: Window) -> np.ndarray:
         frame = model(frame, torch.from_numpy(motion)[None], K)
         made.append(frame[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy())
     return np.stack(made)
+
+
+def post_train(episodes: Sequence[Episode], spec: Mapping[str, Any], target: Path, place: Place) -> dict[str, Any]:
+    """Train on the windows of some episodes (see `blueprint.train.interface`)."""
+    torch.set_num_threads(place.threads)
+    chosen = _windows(episodes, spec)
+    refuse_none(len(chosen), spec["window_frames"], spec)
+    return {**train(chosen, **spec["settings"], seed=spec["seed"], start=None, target=target), "windows": len(chosen)}
+
+
+def predict(
+    episodes: Sequence[Episode], spec: Mapping[str, Any], parameters: Path | None, place: Place
+) -> Iterator[Prediction]:
+    """Predict the windows of some episodes; PSNR and SSIM of the predicted frames by piq."""
+    torchvision_ops.make_importable()
+    import piq
+
+    torch.set_num_threads(place.threads)
+    for window in _windows(episodes, spec):
+        made, truth = rollout(parameters, window), window.frames[1:]
+        pair = _tensor(made), _tensor(truth)
+        pictures = np.concatenate([truth, made], axis=2)
+        yield Prediction(
+            *(window.episode, window.facility, window.look),
+            *(float(piq.psnr(*pair)), float(piq.ssim(*pair))),
+            lambda pictures=pictures: pictures,
+        )
+
+
+def _windows(episodes: Sequence[Episode], spec: Mapping[str, Any]) -> list[Window]:
+    return list(windows(episodes, spec["window_frames"], WIDTH, HEIGHT))

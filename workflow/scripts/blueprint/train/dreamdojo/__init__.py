@@ -1,0 +1,1 @@
+"""NVIDIA's DreamDojo, post-trained and evaluated by its own programs."""
