@@ -168,8 +168,8 @@ def _refuse_unread(root: Path, folder: Path, output: Path, data: Path, gpus: Seq
     """Have upstream's Python decode every window: its loader would try others for ever instead of failing."""
     if upstream.run([upstream.python_of(root), str(READ), str(data)], folder, output, gpus):
         raise UserError(
-            "DreamDojo's Python cannot read the windows (see above): it would try for ever. Make the environment "
-            "`dreamdojo` anew (docs/environments.md)."
+            "DreamDojo's Python cannot read the windows (see above): it would try for ever. Recreate the environment "
+            "`dreamdojo` (docs/environments.md)."
         )
 
 
