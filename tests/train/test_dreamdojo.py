@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_named(project, monkeypatch):
     kept.write_bytes(b"not a tar file at all" * 100)
     assert run(project, configure(project), trained(), check=False).returncode
     assert f"{checkpoint.NAME}: cannot be read" in job_log(project)
-    assert "Delete it to begin the training anew" in job_log(project)
+    assert "Delete it to begin the training again" in job_log(project)
 
 
 def test_ended_by_a_signal_it_leaves_no_program_behind(project, monkeypatch):

@@ -74,11 +74,11 @@ def restore(source: Path, identity: str, folder: Path) -> str | None:
             first = archive.next()
             stream = archive.extractfile(first) if first is not None and first.name == IDENTITY else None
             if stream is None or stream.read().decode() != identity:
-                log.info("%s is of another training: beginning anew", source)
+                log.info("%s is of another training: beginning again", source)
                 return None
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{source}: cannot be read ({error}). Delete it to begin the training anew.") from error
+        raise UserError(f"{source}: cannot be read ({error}). Delete it to begin the training again.") from error
     name = latest(folder)
     log.info("going on from %s", name)
     return name
