@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from blueprint import video
+from blueprint.digest import SCRIPTS
 from blueprint.engines.gpu import Gpu, PeakMemory, check_vram, held_gpus
 from blueprint.errors import UserError
 from blueprint.export import windows
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 
 MODEL = "model_ema_bf16.pt"
 WEIGHTS_REPOSITORY = "nvidia/DreamDojo"
-READ = Path(__file__).with_name("read_windows.py")
-DATA_FILES = ("read_windows.py",)
+READ = "blueprint.train.dreamdojo.read_windows"
+"""Run by upstream's Python as a file, since it does not have this package."""
 SUMMARY_DIGITS = 3
 
 
@@ -166,7 +167,8 @@ def _fetched() -> str:
 
 def _refuse_unread(root: Path, folder: Path, output: Path, data: Path, gpus: Sequence[Gpu]) -> None:
     """Have upstream's Python decode every window: its loader would try others for ever instead of failing."""
-    if upstream.run([upstream.python_of(root), str(READ), str(data)], folder, output, gpus):
+    program = SCRIPTS.joinpath(*READ.split(".")).with_suffix(".py")
+    if upstream.run([upstream.python_of(root), str(program), str(data)], folder, output, gpus):
         raise UserError(
             "DreamDojo's Python cannot read the windows (see above): it would try for ever. Recreate the environment "
             "`dreamdojo` (docs/environments.md)."
