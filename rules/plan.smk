@@ -1,7 +1,8 @@
 # The plan: the facilities, clips and variants of this run, by which the rules below are filled in.
 from blueprint.metrics import weights
 from blueprint.plan import make_plan, repositories_needed
-from blueprint.train.trainers import TRAINERS, TRAINING_SETS
+from blueprint.train.keys import TRAINING_SETS
+from blueprint.train.trainers import TRAINERS
 
 PLAN = stated(make_plan, config, CONFIG_SOURCE)
 FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)

@@ -50,7 +50,6 @@ wait $!
 
 def start(machine):
     """What `onstart.sh` does once the environment is there."""
-    (machine.folder / "workflow/scripts").exists()
     command = SHELL.format(python=sys.executable, scripts=SCRIPTS)
     return subprocess.Popen(
         ["bash", "-c", command], cwd=machine.folder, env=machine.variables(), start_new_session=True

@@ -13,7 +13,7 @@ from blueprint.export.episodes import collect
 from blueprint.plan import make_plan
 from blueprint.train import evaluate, tiny
 from blueprint.train.clips import Window, windows
-from blueprint.train.trainers import TRAINING_SETS
+from blueprint.train.keys import TRAINING_SETS
 from workflow_runs import REPOSITORY, snakemake
 
 EXAMPLE = REPOSITORY / "config/examples/post_training.yaml"

@@ -17,7 +17,6 @@ from workflow_runs import REPOSITORY, copy_checkout, planned_jobs, snakemake
 
 PACKAGE = SCRIPTS / "blueprint"
 MODULES = sorted(path.relative_to(SCRIPTS).as_posix() for path in PACKAGE.rglob("*.py"))
-FINDS_ITSELF = {"provenance.py", "digest.py", "system.py", "probe.py", "verify.py"}
 # Their product is no result but the finding that a machine can make results; a newer check makes no result again.
 WITHOUT_DIGEST = {"environment", "fetch_weights"}
 # What the job of a rule is told to load, and the register that lists it.
@@ -89,11 +88,11 @@ def test_the_closure_is_what_python_finds(program, reference):
 
 
 def test_a_module_that_uses_files_beside_it_declares_them():
-    """So that a template cannot be forgotten. What asks git about its checkout or probes an environment opens none."""
+    """So that a template cannot be forgotten. What asks git about its own checkout opens no file."""
     for job in digested_rules().values():
         for path in closure(*job):
             text = path.read_text() if path.suffix == ".py" else ""
-            if "__file__" in text and path.name not in FINDS_ITSELF:
+            if "__file__" in text and path.name not in ("provenance.py", "digest.py", "system.py"):
                 assert "\nDATA_FILES = " in text, path
 
 

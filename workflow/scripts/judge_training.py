@@ -10,7 +10,7 @@ from blueprint import cli
 from blueprint.files import read_json, write_json
 from blueprint.report import training as page
 from blueprint.train import evaluate
-from blueprint.train.trainers import TRAINING_SETS
+from blueprint.train.keys import TRAINING_SETS
 
 log = logging.getLogger("judge_training")
 

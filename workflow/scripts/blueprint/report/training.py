@@ -10,7 +10,7 @@ from typing import Any
 from blueprint import files, video
 from blueprint.report.page import embedded, environment
 from blueprint.train.evaluate import BASE
-from blueprint.train.trainers import TRAINING_SETS
+from blueprint.train.keys import TRAINING_SETS
 
 
 def write_page(

@@ -14,7 +14,7 @@ from blueprint import video
 from blueprint.export.episodes import RENDER, Episode, split
 from blueprint.provenance import record
 from blueprint.train.interface import Place, Prediction
-from blueprint.train.trainers import TRAINING_SETS
+from blueprint.train.keys import TRAINING_SETS
 
 BASE = "base"
 MOST_SHOWN = 12

@@ -6,6 +6,12 @@ from typing import Literal
 
 from blueprint.section import Section, key
 
+TRAINING_SETS = {
+    "render": "renders alone",
+    "variants": "renders and variants",
+}
+"""What a model is post-trained on: the worth of enrichment is the difference."""
+
 
 class Train(Section):
     """The keys of `train` that are the same for every trainer; `engine` is added for each."""

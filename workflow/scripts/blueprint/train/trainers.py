@@ -13,13 +13,6 @@ from blueprint.engines.base import Repository
 from blueprint.section import Section
 from blueprint.train.keys import DreamDojoKeys, TinyKeys
 
-TRAINING_SETS = {
-    "render": "renders alone",
-    "variants": "renders and variants",
-}
-"""What a model is post-trained on: the worth of enrichment is the difference."""
-
-
 PRETRAINED = "2B_pretrain/iter_000140000"
 """Where nvidia/DreamDojo has the model that is post-trained."""
 DREAMDOJO_FILES = ("LAM_400k.ckpt", f"{PRETRAINED}/model/*", f"{PRETRAINED}/model_ema_bf16.pt")
