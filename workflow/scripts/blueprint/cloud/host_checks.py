@@ -26,10 +26,11 @@ from blueprint.cloud.accounts import store_of
 from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
 from blueprint.cloud.shutdown import PROVIDER_MODES, absence_problem, placeholder_problem
 from blueprint.engines import ENVIRONMENTS, engine, hub
+from blueprint.engines.base import Engine
 from blueprint.engines.gpu import check_vram, find_gpus
 from blueprint.errors import UserError
 from blueprint.plan import clips_of, planned_clips, repositories_needed, variants_of
-from blueprint.train.trainers import trainer
+from blueprint.train.trainers import Trainer, trainer
 
 GB = 1e9
 CHECK_PATIENCE_S = 20.0
@@ -172,15 +173,18 @@ def products_gb(config: Mapping[str, Any], root: Path) -> float:
     return total / GB + LOGS_AND_REPORT_GB
 
 
+def _models(config: Mapping[str, Any]) -> list[Engine | Trainer]:
+    """What a run loads: the engine, and the trainer if there is one."""
+    return [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
+
+
 def environments_of(config: Mapping[str, Any]) -> set[str]:
     """The environments with torch that the jobs of a run are in."""
-    chosen = [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
-    return {"render", "metrics", *(part.environment for part in chosen)}
+    return {"render", "metrics", *(model.environment for model in _models(config))}
 
 
 def _weights_gb(config: Mapping[str, Any]) -> float:
-    trained = trainer(config)
-    return engine(config["enrich"]["engine"]).weights_gb + (trained.weights_gb if trained else 0.0)
+    return sum(model.weights_gb for model in _models(config))
 
 
 def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
@@ -219,8 +223,8 @@ def disk(config: Mapping[str, Any], root: Path) -> list[Check]:
 
 
 def _memory(config: Mapping[str, Any]) -> list[Check]:
-    chosen = [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
-    name, needed_gb = max(((part.name, part.ram_gb) for part in chosen), key=lambda part: part[1])
+    largest = max(_models(config), key=lambda model: model.ram_gb)
+    name, needed_gb = largest.name, largest.ram_gb
     free_gb = psutil.virtual_memory().available / GB
     if CGROUP_LIMIT.exists() and (limit := CGROUP_LIMIT.read_text(encoding="utf-8").strip()).isdecimal():
         free_gb = min(free_gb, int(limit) / GB)

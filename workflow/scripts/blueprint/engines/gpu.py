@@ -63,13 +63,17 @@ def check_vram(needed_gb: float, gpus: Sequence[Gpu]) -> Check:
 
 
 @contextmanager
-def held_gpus(count: int) -> Iterator[list[Gpu]]:
+def held_gpus(count: int, vram_gb: float = 0.0) -> Iterator[list[Gpu]]:
     """Hold ``count`` GPUs for this job: Snakemake counts GPUs but does not say which, so jobs side by side lock them.
 
     Only GPUs named by CUDA_VISIBLE_DEVICES (indices) are considered when it is set.
 
+    Args:
+        count: how many.
+        vram_gb: GB (10^9) of memory that must be free on each.
+
     Raises:
-        UserError: there are fewer GPUs that no other job holds.
+        UserError: there are fewer GPUs that no other job holds, or one has too little memory.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [gpu for gpu in find_gpus() if visible is None or str(gpu.index) in visible.split(",")]
@@ -84,6 +88,9 @@ def held_gpus(count: int) -> Iterator[list[Gpu]]:
                 continue
             held.append(gpu)
             if len(held) == count:
+                check = check_vram(vram_gb, held)
+                if check.result == "fail":
+                    raise UserError(f"{check.evidence}. {check.remedy}")
                 yield held
                 return
         raise UserError(

@@ -22,7 +22,7 @@ from typing import Any
 from blueprint.engines.control_videos import refuse_other_lengths
 from blueprint.engines.cosmos_model import TRANSFER, fit
 from blueprint.engines.cosmos_transfer.limits import DISTILLED, DISTILLED_FRAMES, MAX_FRAMES, VRAM_GB
-from blueprint.engines.gpu import Gpu, PeakMemory, check_vram, held_gpus
+from blueprint.engines.gpu import Gpu, PeakMemory, held_gpus
 from blueprint.engines.task import Clip, Finish, Options, Variant
 from blueprint.errors import UserError
 from blueprint.files import read_json, write_json
@@ -54,10 +54,7 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
     groups: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
         groups.setdefault(tuple(sorted(variant.controls)), []).append(variant)
-    with held_gpus(options.gpus) as gpus:
-        check = check_vram(VRAM_GB, gpus)
-        if check.result == "fail":
-            raise UserError(f"{check.evidence}. {check.remedy}")
+    with held_gpus(options.gpus, VRAM_GB) as gpus:
         for number, group in enumerate(groups.values()):
             _run_batch(root, clip, group, options, options.scratch / f"batch-{number}", gpus, finish)
 

@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from blueprint import video
 from blueprint.digest import SCRIPTS
-from blueprint.engines.gpu import Gpu, PeakMemory, check_vram, held_gpus
+from blueprint.engines.gpu import Gpu, PeakMemory, held_gpus
 from blueprint.errors import UserError
 from blueprint.export import windows
 from blueprint.export.episodes import Episode
@@ -28,6 +27,7 @@ from blueprint.train.trainers import DREAMDOJO_FILES, PRETRAINED, TRAINERS
 
 log = logging.getLogger(__name__)
 
+VRAM_GB = TRAINERS["dreamdojo"].vram_gb
 MODEL = "model_ema_bf16.pt"
 WEIGHTS_REPOSITORY = "nvidia/DreamDojo"
 READ = "blueprint.train.dreamdojo.read_windows"
@@ -40,7 +40,7 @@ def post_train(episodes: Sequence[Episode], spec: Mapping[str, Any], target: Pat
     settings = spec["settings"]
     root = upstream.root_of(place.machine)
     scratch = _scratch(place)
-    with _held(settings["gpus"]) as gpus, PeakMemory(gpus) as memory:
+    with held_gpus(settings["gpus"], VRAM_GB) as gpus, PeakMemory(gpus) as memory:
         paths = [path for _, path in _write(episodes, upstream.TRAINED_FRAMES, scratch / "windows")]
         refuse_none(len(paths), upstream.TRAINED_FRAMES + 1, spec, settings["batch_size"] * settings["gpus"])
         commit = commit_of(root)
@@ -72,7 +72,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """Predict the windows; PSNR and SSIM are upstream's, over all frames, the given one among them."""
     root, scratch, frames = upstream.root_of(place.machine), _scratch(place), spec["window_frames"]
-    with _held(1) as gpus:
+    with held_gpus(1, VRAM_GB) as gpus:
         written = _write(episodes, frames, scratch / "windows", apart=True)
         if not written:
             raise UserError(
@@ -106,15 +106,6 @@ def _scratch(place: Place) -> Path:
     """The folder to work in, whose path upstream reads rightly."""
     windows.refuse_dropped(place.scratch, "working directory")
     return place.scratch.resolve()
-
-
-@contextmanager
-def _held(count: int) -> Iterator[list[Gpu]]:
-    with held_gpus(count) as gpus:
-        check = check_vram(TRAINERS["dreamdojo"].vram_gb, gpus)
-        if check.result == "fail":
-            raise UserError(f"{check.evidence}. {check.remedy}")
-        yield gpus
 
 
 def _write(
