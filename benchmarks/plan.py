@@ -101,6 +101,7 @@ rule fidelity:
         "results/{facility}/fidelity.json",
         "results/{facility}/fidelity/map.png",
         "results/{facility}/fidelity/worst.png",
+        "results/{facility}/fidelity/look.png",
     shell: "touch {output}"
 
 
@@ -159,7 +160,7 @@ rule report:
         everywhere("results/{facility}/previews/{clip}.mp4"),
         everywhere("results/{facility}/previews/{clip}.json"),
         expand("results/{facility}/fidelity.json", facility=FACILITIES),
-        expand("results/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst"]),
+        expand("results/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]),
     output: "results/report.html"
     shell: "touch {output}"
 """

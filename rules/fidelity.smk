@@ -14,6 +14,7 @@ rule fidelity:
         verdict="<results>/{facility}/fidelity.json",
         map="<results>/{facility}/fidelity/map.png",
         worst="<results>/{facility}/fidelity/worst.png",
+        look="<results>/{facility}/fidelity/look.png",
     log:
         "<logs>/{facility}/fidelity.log",
     benchmark:

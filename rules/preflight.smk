@@ -12,6 +12,8 @@ rule preflight_scene:
         marker="<results>/{facility}/preflight.json",
     log:
         "<logs>/{facility}/preflight.log",
+    benchmark:
+        "<benchmarks>/{facility}/preflight.tsv"
     priority: 100
     conda:
         "../envs/render.yaml"

@@ -11,6 +11,8 @@ rule cameras:
         cameras="<results>/{facility}/clips/{clip}/cameras.json",
     log:
         "<logs>/{facility}/cameras/{clip}.log",
+    benchmark:
+        "<benchmarks>/{facility}/cameras/{clip}.tsv"
     priority: 100
     conda:
         "../envs/render.yaml"

@@ -25,6 +25,8 @@ rule summary:
         verdicts="<results>/{facility}/summary.json",
     log:
         "<logs>/{facility}/summary.log",
+    benchmark:
+        "<benchmarks>/{facility}/summary.tsv"
     conda:
         "../envs/metrics.yaml"
     params:
@@ -76,7 +78,10 @@ rule report:
         videos=of_clips("<results>/{facility}/previews/{clip}.mp4", *FACILITIES),
         previews=of_clips("<results>/{facility}/previews/{clip}.json", *FACILITIES),
         scans=expand("<results>/{facility}/fidelity.json", facility=FACILITIES),
-        pictures=expand("<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst"]),
+        pictures=expand(
+            "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
+        ),
+        markers=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
     output:
         page=report("<results>/report.html", caption="../workflow/report/page.rst", category="Report"),
     log:

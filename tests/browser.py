@@ -27,13 +27,15 @@ FLAGS = (
 
 
 @contextmanager
-def browser(width_px: int = 1280, height_px: int = 900) -> Iterator[webdriver.Chrome]:
+def browser(width_px: int = 1280, height_px: int = 900, javascript: bool = True) -> Iterator[webdriver.Chrome]:
     """A browser window of the given size."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    if not javascript:
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
         # A window cannot be as narrow as a telephone; its metrics can.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import synthetic_room
+from blueprint.checks import Check
 from blueprint.fidelity.judge import scan_verdict
 from blueprint.fidelity.keys import Fidelity
 from blueprint.fidelity.pictures import save
@@ -57,7 +58,12 @@ def make_results(
     make_clip(folder, clips[0], render, variants)
     for clip in clips[1:]:
         copy_clip(folder, clips[0], clip)
+    checks = [
+        Check("format", "ok", "3DGS PLY, SH degree 2"),
+        Check("up axis", "warn", "up_axis is z; likely: -y", "set up_axis to -y"),
+    ]
     marker = {"found": {"gaussians": 1000, "format": "3DGS PLY"}, "scene": {"sha256": "0" * 64}}
+    marker["checks"] = [check.to_json() for check in checks]
     write_json(folder / "preflight.json", marker)
     spec = {
         "facility": facility,
@@ -87,7 +93,7 @@ def write_scan(folder: Path, clips: tuple[str, ...]) -> None:
         "leaving": [clips[0]],
     }
     write_json(folder / "fidelity.json", found)
-    for name in ("map", "worst"):
+    for name in ("map", "worst", "look"):
         save(folder / "fidelity" / f"{name}.png", np.full((8, 8, 3), 200, np.uint8))
 
 

@@ -27,7 +27,7 @@ def test_the_whole_kitchen_passes(kitchen, judge_scan, tmp_path):
     assert (found["scan"]["verdict"], found["verdict"], found["leaving"]) == ("pass", "pass", [])
     assert found["closed"] and figure(found, "holes")["value"] < 0.001
     assert found["places"]["trusted_share"] > 0.95
-    assert {path.name for path in (tmp_path / "fidelity").iterdir()} >= {"map.png", "worst.png"}
+    assert {path.name for path in (tmp_path / "fidelity").iterdir()} >= {"map.png", "worst.png", "look.png"}
 
 
 def test_the_ruined_kitchen_fails_and_its_clip_is_named(kitchen, judge_scan):

@@ -181,6 +181,6 @@ def test_times_are_added_up_by_stage(tmp_path):
         (tmp_path / path).write_text(head + line)
     stages = {stage.pop("stage"): stage for stage in stage_times(tmp_path, ["hall"])}
     assert stages == {
-        "render": {"jobs": 2, "seconds": 30.5, "longest_s": 20.0, "peak_rss_mb": 300.0},
-        "metrics": {"jobs": 1, "seconds": 1.0, "longest_s": 1.0, "peak_rss_mb": None},
+        "render": {"jobs": 2, "seconds": 30.5, "longest_s": 20.0, "peak_rss_gb": pytest.approx(0.3145728)},
+        "metrics": {"jobs": 1, "seconds": 1.0, "longest_s": 1.0, "peak_rss_gb": None},
     }

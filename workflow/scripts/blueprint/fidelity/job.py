@@ -16,6 +16,7 @@ from blueprint.fidelity import standing as stand
 from blueprint.fidelity.gaussians import coherence
 from blueprint.fidelity.judge import judge, scan_verdict
 from blueprint.fidelity.keys import FIGURES
+from blueprint.fidelity.look import overview
 from blueprint.fidelity.photo_scores import PhotoScores, compare_photos
 from blueprint.fidelity.photos import LOOK_PX, Shot, by_size, chosen, seen_by, shots_of
 from blueprint.fidelity.pictures import Track, marked, save, stacked, strip, top_view
@@ -82,6 +83,7 @@ def assess(
     limits = spec["thresholds"]
     reports = {name: _of_clip(views, limits) for name, views in judged.items()}
     _draw(folder, scan, around, cameras, shots, judged, reports, photos)
+    save(folder / "look.png", overview(loaded, spec["up_axis"], scan.closed))
     return _report(spec, scan, around, values, reports, photos)
 
 

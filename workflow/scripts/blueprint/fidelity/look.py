@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from blueprint.splat.standing import AXES, COARSEST_M, FINEST_M, Up, grain_m, gu
 TILE_PX = (400, 300)
 FIELD_OF_VIEW_DEG = 50.0
 HEADING_RAD, LOOK_DOWN_RAD = np.radians(215.0), np.radians(25.0)
+QUARTER_RAD = np.radians(90.0)
 STEEPEST_RAD = np.radians(89.0)
 OUTSIDE = 1.6
 """Distance of a camera from the middle, in diagonals of the scene."""
@@ -92,10 +94,34 @@ def floor_of(heights: np.ndarray, opacities: np.ndarray, low: float, high: float
 
 
 def sheet(splat: Splat, found: Look) -> np.ndarray:
-    """Seven labelled pictures: one for each axis taken as up, and one from above."""
+    """Seven labelled pictures [2 * 300, 4 * 400, 3]: one for each axis taken as up, and one from above."""
+    views = [View(axis, f"{axis} up" + (" (guessed)" if axis == found.up.axis else "")) for axis in AXES]
+    views.append(View(found.up.axis, f"from above, {found.up.axis} up", look_down_rad=STEEPEST_RAD))
+    return _pictured(splat, views, found.is_room, columns=4)
+
+
+def overview(splat: Splat, up_axis: str, is_room: bool) -> np.ndarray:
+    """Five labelled pictures [2 * 300, 3 * 400, 3] of a scene with a known up axis: from four sides, and from above."""
+    views = [View(up_axis, f"side {turn + 1}", HEADING_RAD + turn * QUARTER_RAD) for turn in range(4)]
+    views.append(View(up_axis, "from above", look_down_rad=STEEPEST_RAD))
+    return _pictured(splat, views, is_room, columns=3)
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera outside of a scene that looks at its middle."""
+
+    up_axis: str
+    label: str
+    heading_rad: float = HEADING_RAD
+    look_down_rad: float = LOOK_DOWN_RAD
+
+
+def _pictured(splat: Splat, views: Sequence[View], is_room: bool, columns: int) -> np.ndarray:
+    """The views as labelled pictures in rows; of a room, what is nearer than its middle is cut away."""
     centre, diagonal = _middle(splat)
     renderer_of = choose_backend("auto")
-    near = diagonal * (OUTSIDE - CUT_AWAY if found.is_room else 0.05)
+    near = diagonal * (OUTSIDE - CUT_AWAY if is_room else 0.05)
     renderer = renderer_of(
         splat,
         *TILE_PX,
@@ -106,14 +132,12 @@ def sheet(splat: Splat, found: Look) -> np.ndarray:
         antialiased=bool(splat.antialiased),
         threads=2,
     )
-    views = [*((axis, LOOK_DOWN_RAD) for axis in AXES), (found.up.axis, STEEPEST_RAD)]
-    viewmats = np.stack([_view(axis, down, centre, diagonal) for axis, down in views])
+    viewmats = np.stack([_viewmat(view, centre, diagonal) for view in views])
     Ks = np.tile(intrinsics(*TILE_PX, fov_x_deg=FIELD_OF_VIEW_DEG), (len(views), 1, 1))
     pictures = [as_bytes(frame.rgb) for frame in renderer.frames(viewmats, Ks)]
-    labels = [f"{axis} up" + (" (guessed)" if axis == found.up.axis else "") for axis in AXES]
-    tiles = [_labelled(*pair) for pair in zip(pictures, [*labels, f"from above, {found.up.axis} up"], strict=True)]
-    tiles += [np.full_like(tiles[0], 51)] * (-len(tiles) % 4)
-    return np.concatenate([np.concatenate(tiles[row : row + 4], axis=1) for row in range(0, len(tiles), 4)])
+    tiles = [_labelled(picture, view.label) for picture, view in zip(pictures, views, strict=True)]
+    tiles += [np.full_like(tiles[0], 51)] * (-len(tiles) % columns)
+    return np.concatenate([np.concatenate(tiles[row : row + columns], axis=1) for row in range(0, len(tiles), columns)])
 
 
 def _middle(splat: Splat) -> tuple[np.ndarray, float]:
@@ -121,10 +145,10 @@ def _middle(splat: Splat) -> tuple[np.ndarray, float]:
     return (low + high) / 2, float(np.linalg.norm(high - low))
 
 
-def _view(axis: str, down_rad: float, centre: np.ndarray, diagonal: float) -> np.ndarray:
-    """World-to-camera matrix [4, 4] of a camera outside that looks at the middle, with an axis of the scene up."""
-    level = level_from_world(axis, 0.0)
-    forward = direction(np.array([HEADING_RAD]), np.array([down_rad]))
+def _viewmat(view: View, centre: np.ndarray, diagonal: float) -> np.ndarray:
+    """World-to-camera matrix [4, 4] (OpenCV) of a view."""
+    level = level_from_world(view.up_axis, 0.0)
+    forward = direction(np.array([view.heading_rad]), np.array([view.look_down_rad]))
     eye = moved(centre[None].astype(float), level) - OUTSIDE * diagonal * forward
     return opencv_viewmats(eye, forward)[0] @ level
 

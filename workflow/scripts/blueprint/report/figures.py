@@ -9,6 +9,11 @@ from typing import Any
 
 from blueprint import files
 
+STAGES = ("preflight", "cameras", "render", "fidelity", "enrich", "metrics", "diversity", "previews", "summary")
+"""Whose jobs have benchmark files, in the order of the chain; the rest of the page is made after it is written."""
+MIB_GB = 2**20 / 1e9
+"""Snakemake's benchmarks count memory in MiB."""
+
 
 def cost(results: Path) -> dict[str, Any] | None:
     """Cost over all rented machines, from the ledger; None when none was rented.
@@ -38,7 +43,8 @@ def stage_times(benchmarks: Path, facilities: Iterable[str]) -> list[dict[str, A
         facilities: whose stages to count.
 
     Returns:
-        Per stage: ``stage``, ``jobs``, ``seconds`` over all jobs, ``longest_s`` and ``peak_rss_mb`` of one job.
+        Per stage, in the order of the chain: ``stage``, ``jobs``, ``seconds`` over all jobs, ``longest_s`` and
+        ``peak_rss_gb`` (10^9 bytes) of one job.
     """
     stages: dict[str, list[dict[str, str]]] = {}
     for facility in facilities:
@@ -52,10 +58,16 @@ def stage_times(benchmarks: Path, facilities: Iterable[str]) -> list[dict[str, A
             "jobs": len(rows),
             "seconds": round(sum(float(row["s"]) for row in rows), 1),
             "longest_s": round(max(float(row["s"]) for row in rows), 1),
-            "peak_rss_mb": max((float(row["max_rss"]) for row in rows if _is_number(row["max_rss"])), default=None),
+            "peak_rss_gb": max(
+                (float(row["max_rss"]) * MIB_GB for row in rows if _is_number(row["max_rss"])), default=None
+            ),
         }
-        for stage, rows in stages.items()
+        for stage, rows in sorted(stages.items(), key=lambda item: _place(item[0]))
     ]
+
+
+def _place(stage: str) -> tuple[int, str]:
+    return STAGES.index(stage) if stage in STAGES else len(STAGES), stage
 
 
 def _is_number(text: str) -> bool:

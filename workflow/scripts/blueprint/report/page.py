@@ -13,7 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from blueprint import files
-from blueprint.metrics.verdicts import ORDER, judge
+from blueprint.metrics.verdicts import ORDER
 from blueprint.report.figures import cost, stage_times
 from blueprint.report.scan import scans
 
@@ -48,7 +48,8 @@ def write_report(target: Path, results: Path, benchmarks: Path, spec: dict[str, 
         "rows": rows,
         "first": _look_at_first(rows, summaries[0]),
         "clips": clips,
-        "stages": _with_shares(stage_times(benchmarks, spec["facilities"])),
+        "stages": (stages := _with_shares(stage_times(benchmarks, spec["facilities"]))),
+        "total_s": sum(stage["seconds"] for stage in stages),
         "cost": cost(results),
         "left_out": [
             {**item, "what": f"{summary['facility']}: {item['what']}"}
@@ -137,8 +138,10 @@ def _rows(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = [
         {
             "where": f"{summary['facility']}/{clip}" if several else clip,
+            "place": f"{summary['facility']}/{clip}",
             "anchor": _anchor(summary["facility"], clip),
             "variant": variant,
+            "frame": (entry["cause"] or {}).get("frame"),
             "severity": _severity(entry["verdict"]),
             **entry,
         }
@@ -149,25 +152,18 @@ def _rows(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["severity"])
 
 
-def _look_at_first(rows: list[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, str]]:
-    """The worst rows in words: which score, how far off, at which frame."""
-    items = []
-    for row in rows:
-        if row["verdict"] not in ("warn", "fail") or len(items) == MOST_TO_LOOK_AT:
-            break
-        reasons = []
-        for name, score in row["scores"].items():
-            if score["verdict"] == row["verdict"]:
-                metric = summary["metrics"][name]
-                limit = summary["thresholds"][name][row["verdict"]]
-                reasons.append(
-                    f"{metric['title'].lower()} {shown(score['mean'], metric)} "
-                    f"({'at least' if metric['better'] == 'higher' else 'at most'} {limit:g} wanted), "
-                    f"worst at frame {score['worst_frame']}"
-                )
-        where = f"{row['where']} / {row['variant']}"
-        items.append({"where": where, "anchor": row["anchor"], "verdict": row["verdict"], "why": "; ".join(reasons)})
-    return items
+def _look_at_first(rows: list[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worst rows in words: what is wrong, by which score, how far off, where to look."""
+    short = [row for row in rows if row["verdict"] in ("warn", "fail")]
+    return [{**row, "why": _in_words(row, summary)} for row in short[:MOST_TO_LOOK_AT]]
+
+
+def _in_words(row: dict[str, Any], summary: dict[str, Any]) -> str:
+    cause, score = row["cause"], row["scores"][row["cause"]["metric"]]
+    metric, limit = summary["metrics"][cause["metric"]], summary["thresholds"][cause["metric"]][row["verdict"]]
+    bound = "at least" if metric["better"] == "higher" else "at most"
+    frame = "" if row["frame"] is None else f", worst at frame {row['frame']}"
+    return f"{row['sentence']}. {metric['title']} {shown(score['mean'], metric)} ({bound} {limit:g} wanted){frame}"
 
 
 def _clip(results: Path, summary: dict[str, Any], clip: str) -> dict[str, Any]:
@@ -178,12 +174,17 @@ def _clip(results: Path, summary: dict[str, Any], clip: str) -> dict[str, Any]:
     diversity = summary["diversity"][clip]
     links = {"render": f"{facility}/clips/{clip}/rgb.mp4", "depth": f"{facility}/clips/{clip}/depth.mp4"}
     links |= {variant: f"{facility}/enriched/{clip}/{variant}.mp4" for variant in verdicts}
+    data = {"cameras": f"{facility}/clips/{clip}/cameras.json", "depth in metres": f"{facility}/clips/{clip}/depth.npz"}
+    data |= {f"scores of {variant}": f"{facility}/metrics/{clip}/{variant}.json" for variant in verdicts}
     return {
         "facility": facility,
         "name": clip,
         "anchor": _anchor(facility, clip),
         "verdict": max(verdicts.values(), key=_severity),
         "verdicts": verdicts,
+        "sentences": {variant: entry["sentence"] for variant, entry in summary["clips"][clip].items()},
+        "place": f"{facility}/{clip}",
+        "data": data,
         "diversity": diversity if diversity["closest"] else None,
         "links": links,
         **{key: preview[key] for key in ("poster", "tile", "frames")},
@@ -195,6 +196,7 @@ def _payloads(
 ) -> Iterator[dict[str, str | Markup]]:
     """What the page holds of each clip until it is opened: data and video, both inert."""
     names = list(summaries[0]["metrics"])
+    of_facility = {summary["facility"]: summary["clips"] for summary in summaries}
     for clip in clips:
         folder = results / clip["facility"]
         preview = files.read_json(folder / "previews" / f"{clip['name']}.json")
@@ -204,14 +206,22 @@ def _payloads(
             scores[variant] = {name: [value and float(f"{value:.4g}") for value in frames[name]] for name in names}
         video = (folder / "previews" / f"{clip['name']}.mp4").read_bytes()
         del preview["poster"]
-        preview["worst"] = _worth_a_picture(preview["worst"], summaries[0]["thresholds"])
-        yield {"data": _inert({**preview, "scores": scores}), "video": Markup(base64.b64encode(video).decode())}
+        judged = of_facility[clip["facility"]][clip["name"]]
+        preview["worst"] = _worth_a_picture(preview["worst"], judged)
+        shown_first = max(judged, key=lambda variant: _severity(judged[variant]["verdict"]))
+        start = {"variant": shown_first, "frame": (judged[shown_first]["cause"] or {}).get("frame") or 0}
+        data = _inert({**preview, "scores": scores, "start": start})
+        yield {"data": data, "video": Markup(base64.b64encode(video).decode())}
 
 
-def _worth_a_picture(worst: list[dict[str, Any]], thresholds: dict[str, Any]) -> list[dict[str, Any]]:
-    """The worst frames that fall short of a threshold, and one frame of each variant that has none such."""
+def _worth_a_picture(worst: list[dict[str, Any]], judged: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worst frames in the scores that fall short, and one frame of each variant that has none such.
+
+    Thresholds are of clips: a frame carries the verdict of the clip's score, and none of its own.
+    """
     for entry in worst:
-        verdicts = {name: judge(name, value, thresholds.get(name, {})) for name, value in entry["scores"].items()}
+        scores = judged[entry["variant"]]["scores"]
+        verdicts = {name: scores[name]["verdict"] for name in entry["scores"]}
         entry |= {"verdicts": verdicts, "severity": max(map(_severity, verdicts.values()))}
     short = [entry for entry in worst if entry["severity"] > _severity("pass")]
     chosen = {entry["variant"]: entry for entry in reversed(worst)}
@@ -253,9 +263,6 @@ def _provenance(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("Model", "; ".join(sorted(models))),
         ("Rasterizer", ", ".join(run["rasterizers"])),
         ("GPU", ", ".join(run["gpus"]) or "none"),
-        ("Time of rendering", duration(run["render_s"])),
-        ("Time of enrichment", duration(run["enrich_s"])),
-        ("Time of scoring", duration(run["metrics_s"])),
         ("Workflow commit", ", ".join(run["commits"])),
         ("Configuration", f"SHA-256 {origin['configuration_digest']}"),
     ]

@@ -10,10 +10,12 @@ from typing import Any
 from blueprint import files
 
 MOST_FIGURES = 3
+VERDICTS = {"ok": "pass"}
+"""Results of preflight in the words of the page; the others are the same."""
 
 
 def scans(results: Path, facilities: Iterable[str]) -> list[dict[str, Any]]:
-    """Per facility the verdict on its scan: a sentence, three figures, clips that leave it, pictures.
+    """Per facility the verdict on its scan: a sentence, figures, clips that leave it, checks of its file, pictures.
 
     Raises:
         UserError: a result cannot be read.
@@ -24,6 +26,7 @@ def scans(results: Path, facilities: Iterable[str]) -> list[dict[str, Any]]:
 def _scan(folder: Path, facility: str) -> dict[str, Any]:
     found = files.read_json(folder / "fidelity.json")
     figures = [figure for figure in found["scan"]["figures"] if figure["value"] is not None]
+    marker = files.read_json(folder / "preflight.json")
     return {
         "facility": facility,
         "verdict": found["scan"]["verdict"],
@@ -34,7 +37,8 @@ def _scan(folder: Path, facility: str) -> dict[str, Any]:
             for clip, entry in found["clips"].items()
             if clip in found["leaving"]
         ],
-        **{name: _embedded(folder / "fidelity" / f"{name}.png") for name in ("map", "worst")},
+        "checks": [{**check, "verdict": VERDICTS.get(check["result"], check["result"])} for check in marker["checks"]],
+        **{name: _embedded(folder / "fidelity" / f"{name}.png") for name in ("map", "worst", "look")},
     }
 
 

@@ -30,16 +30,19 @@ const page = (() => {
     known.sort((a, b) => (descending ? order(b, a) : order(a, b)));
     $("tbody", table).append(...known, ...unknown);
   }));
+  const onFilter = []; // what else follows the filter; told the rows that are left
   const filter = () => {
     const text = $("#filter").value.trim().toLowerCase(), only = $("#only").value;
     const rows = all("tbody tr", table);
     for (const row of rows)
       row.hidden = Boolean(only && row.dataset.verdict !== only)
         || !all(".named", row).map(cell => cell.dataset.key).join(" ").toLowerCase().includes(text);
-    $("#shown").textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
+    const left = rows.filter(row => !row.hidden);
+    $("#shown").textContent = `${left.length} of ${rows.length}`;
+    onFilter.forEach(react => react(left));
   };
   $("#filter").addEventListener("input", filter);
   $("#only").addEventListener("change", filter);
   filter();
-  return { $, all, colour, onTheme };
+  return { $, all, colour, onTheme, onFilter };
 })();

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { $, all, colour, onTheme } = page;
+  const { $, all, colour, onTheme, onFilter } = page;
   const element = (tag, attributes = {}, ...children) => {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes))
@@ -40,20 +40,38 @@
 
   function drawDistribution(place) {
     const name = place.dataset.metric;
-    const traces = Object.entries(shared.means[name]).map(([variant, points], index) => ({
-      type: "box", name: variant, y: points.map(point => point[0]), text: points.map(point => point[1]),
-      boxpoints: "all", jitter: 0.5, pointpos: 0, marker: { color: style(index).color, size: 5, opacity: 0.75 },
-      line: { width: 1, color: style(index).color }, fillcolor: "rgba(0,0,0,0)", hovertemplate: "%{text}: %{y}<extra></extra>",
-    }));
+    const traces = Object.entries(shared.means[name]).map(([variant, all], index) => {
+      const points = all.filter(point => !left || left.has(key(point[1], variant)));
+      return {
+        type: "box", name: variant, y: points.map(point => point[0]), text: points.map(point => point[1]),
+        boxpoints: "all", jitter: 0.5, pointpos: 0, marker: { color: style(index).color, size: 5, opacity: 0.75 },
+        // Quartiles of a handful of points say less than the points.
+        line: { width: points.length < 5 ? 0 : 1, color: style(index).color }, fillcolor: "rgba(0,0,0,0)",
+        hovertemplate: "%{text}: %{y}<extra></extra>",
+      };
+    });
     plotly().react(place, traces, layout(name, { xaxis: { automargin: true } }), OPTIONS);
   }
-  const watcher = new IntersectionObserver(entries => {
-    for (const entry of entries.filter(entry => entry.isIntersecting)) {
-      watcher.unobserve(entry.target);
-      plots.set(entry.target, () => drawDistribution(entry.target));
-      drawDistribution(entry.target);
-    }
-  }, { rootMargin: "300px" });
+  function beginDistribution(place) {
+    if (plots.has(place)) return;
+    watcher.unobserve(place);
+    plots.set(place, () => drawDistribution(place));
+    drawDistribution(place);
+  }
+  const watcher = new IntersectionObserver(
+    entries => entries.filter(entry => entry.isIntersecting).forEach(entry => beginDistribution(entry.target)),
+    { rootMargin: "300px" });
+
+  // --- the filter, on everything ----------------------------------------------------------------------------------------
+  const key = (place, variant) => `${place}\n${variant}`;
+  let left; // the clips and variants that are left; undefined before the filter was used
+  onFilter.push(rows => {
+    left = new Set(rows.map(row => key(row.dataset.place, row.dataset.variant)));
+    const places = new Set(rows.map(row => row.dataset.place));
+    all(".first li").forEach(item => (item.hidden = !left.has(key(item.dataset.place, item.dataset.variant))));
+    all("details.clip").forEach(clip => (clip.hidden = !places.has(clip.dataset.place)));
+    all(".plot").filter(place => plots.has(place)).forEach(drawDistribution);
+  });
 
   // --- one clip -----------------------------------------------------------------------------------------------------------
   function bytes(base64) {
@@ -65,23 +83,50 @@
 
   class Clip {
     constructor(details) {
+      this.details = details;
       const number = details.dataset.clip;
       this.data = JSON.parse($(`#data-${number}`).textContent);
       this.labels = ["render", "depth", ...Object.keys(this.data.scores)];
       this.frame = -1;
       this.painters = [];
       this.video = element("video", { muted: true, loop: true, playsInline: true, preload: "auto" });
+      this.variant = this.data.start.variant;
       this.video.src = URL.createObjectURL(new Blob([bytes($(`#video-${number}`).textContent)], { type: "video/mp4" }));
       const live = $(".live", details);
       live.append(this.controls(), this.views(), element("div", { className: "two" }, this.comparison(), this.plot()));
       live.hidden = false;
       this.showWorst($(".worst", details));
-      this.video.addEventListener("loadeddata", () => this.paint(0));
+      this.video.addEventListener("loadeddata", () => this.paint(this.wanted));
       this.video.addEventListener("play", () => (this.button.textContent = "❚❚ Pause"));
-      this.video.addEventListener("pause", () => (this.button.textContent = "▶ Play"));
+      this.video.addEventListener("pause", () => { this.button.textContent = "▶ Play"; this.addressed(); });
       const follow = (_, info) => { this.paint(Math.round(info.mediaTime * this.data.fps)); this.video.requestVideoFrameCallback(follow); };
       this.video.requestVideoFrameCallback(follow);
-      this.seek(0);
+      this.seek(this.data.start.frame);
+    }
+
+    /** Compare with a variant, at a frame: where a link leads. */
+    show(variant, frame) {
+      if (variant in this.data.scores) this.choose(variant);
+      this.seek(Math.min(Math.max(Number(frame) || 0, 0), this.data.frames - 1));
+    }
+
+    /** The address names clip, variant and frame, so that it can be passed on. */
+    addressed() {
+      if (this.video.paused) history.replaceState(null, "", `#${[this.details.id, this.variant, this.wanted].map(encodeURIComponent).join("/")}`);
+    }
+
+    /** Give back what a closed clip held: its video, its canvases, its plot. */
+    release() {
+      this.video.pause();
+      URL.revokeObjectURL(this.video.src);
+      this.video.removeAttribute("src");
+      this.video.load();
+      clearTimeout(this.waiting);
+      const place = $(".score-plot", this.details);
+      plots.delete(place);
+      if (window.Plotly) plotly().purge(place);
+      $(".live", this.details).replaceChildren();
+      $(".worst", this.details).replaceChildren();
     }
 
     controls() {
@@ -118,7 +163,7 @@
 
     comparison() {
       const choose = (name, chosen) => element("select", { ariaLabel: name }, ...this.labels.map((label, place) => new Option(label, place, place === chosen, place === chosen)));
-      const [left, right] = [choose("Left view", 0), choose("Right view", Math.min(2, this.labels.length - 1))];
+      const [left, right] = [choose("Left view", 0), choose("Right view", this.labels.indexOf(this.variant))];
       const canvas = this.canvas(), context = canvas.getContext("2d", { willReadFrequently: true });
       canvas.ariaLabel = "Two views of the same frame, divided at the slider";
       const divide = element("input", { type: "range", min: 0, max: 100, value: 50, ariaLabel: "Where the left view ends" });
@@ -133,6 +178,10 @@
       };
       this.painters.push(paint);
       for (const input of [left, right, divide]) input.addEventListener("input", paint);
+      this.choose = variant => { this.variant = variant; right.value = this.labels.indexOf(variant); paint(); };
+      right.addEventListener("input", () => {
+        if (this.labels[right.value] in this.data.scores) { this.variant = this.labels[right.value]; this.addressed(); }
+      });
       return element("div", {}, element("h3", { textContent: "Before and after" }),
         element("div", { className: "tools" }, left, element("span", { className: "muted", textContent: "against" }), right),
         element("div", { className: "split" }, canvas, ...names, divide),
@@ -170,6 +219,7 @@
       };
       select.addEventListener("change", this.drawPlot);
       requestAnimationFrame(() => {
+        if (!place.isConnected) return; // closed again meanwhile
         this.drawPlot();
         plots.set(place, this.drawPlot);
         place.on("plotly_click", event => this.seek(event.points[0].x));
@@ -182,15 +232,17 @@
       place.append(...this.data.worst.map(entry => {
         const go = element("button", { className: "triple", title: "Go to this frame" },
           ...["render", "picture", "edges"].map(view => element("img", { src: `data:image/webp;base64,${entry[view]}`, alt: { render: "render", picture: entry.variant, edges: "edges in both, lost and invented" }[view] })));
-        go.addEventListener("click", () => { this.video.pause(); this.seek(entry.frame); this.button.scrollIntoView({ block: "center" }); });
+        go.addEventListener("click", () => { this.video.pause(); this.show(entry.variant, entry.frame); this.button.scrollIntoView({ block: "center" }); });
         const scores = Object.entries(entry.scores).map(([name, value]) => element("span", { className: `chip ${entry.verdicts[name] || "none"}`, textContent: `${shared.metrics[name].title} ${shown(value, name)}` }));
         return element("figure", {}, go, element("figcaption", {}, element("b", { textContent: entry.variant }), element("span", { textContent: `frame ${entry.frame}` }), ...scores));
       }));
     }
 
     seek(frame) {
+      this.wanted = frame;
       this.video.currentTime = (frame + 0.5) / this.data.fps;
       this.label(frame);
+      this.addressed();
     }
 
     label(frame) {
@@ -199,7 +251,7 @@
     }
 
     paint(frame) {
-      this.frame = Math.min(frame, this.data.frames - 1);
+      this.frame = this.wanted = Math.min(frame, this.data.frames - 1);
       this.label(this.frame);
       this.painters.forEach(paint => paint(this.frame));
       this.moveCursor();
@@ -207,31 +259,52 @@
   }
 
   const clips = new Map();
-  function hydrate(details) {
+  /** Fill an opened clip with life; `then` is told the clip when it is there. */
+  function hydrate(details, then = () => {}) {
     const next = Number(details.dataset.clip) + 1;
-    if (clips.has(details)) return;
-    if (document.readyState === "loading" && !$(`#data-${next}`)) // a large page is still coming in
-      document.addEventListener("DOMContentLoaded", () => hydrate(details), { once: true });
-    else clips.set(details, new Clip(details));
+    if (!clips.has(details) && document.readyState === "loading" && !$(`#data-${next}`)) { // a large page is still coming in
+      document.addEventListener("DOMContentLoaded", () => hydrate(details, then), { once: true });
+      return;
+    }
+    if (!clips.has(details)) clips.set(details, new Clip(details));
+    then(clips.get(details));
   }
-  const clipAt = hash => {
-    const target = hash && document.getElementById(decodeURIComponent(hash.slice(1)));
-    return target && target.matches("details.clip") ? target : null;
+  function release(details) {
+    clips.get(details)?.release();
+    clips.delete(details);
+  }
+  /** What an address names: `#clip-<facility>-<clip>/<variant>/<frame>`, the last two if they are wanted. */
+  const named = hash => {
+    const [id, variant, frame] = hash.slice(1).split("/").map(decodeURIComponent);
+    const target = id && document.getElementById(id);
+    return target && target.matches("details.clip") ? { target, variant, frame } : null;
   };
+  function go({ target, variant, frame }) {
+    target.open = true;
+    hydrate(target, clip => variant && clip.show(variant, frame));
+    target.scrollIntoView();
+  }
   const details = all("details.clip");
-  details.forEach(each => each.addEventListener("toggle", () => {
-    if (each.open) hydrate(each);
-    else clips.get(each)?.video.pause();
-  }));
+  details.forEach(each => each.addEventListener("toggle", () => (each.open ? hydrate(each) : release(each))));
   document.addEventListener("click", event => {
-    const link = event.target.closest('a[href^="#"]'), target = link && clipAt(link.hash);
-    if (target) target.open = true;
+    const link = event.target.closest('a[href^="#"]'), place = link && named(link.hash);
+    if (!place) return;
+    event.preventDefault();
+    go({ ...place, ...link.dataset });
   });
-  addEventListener("beforeprint", () => details.filter(each => ["fail", "warn"].includes(each.dataset.verdict)).forEach(each => { hydrate(each); each.open = true; }));
+  addEventListener("hashchange", () => { const place = named(location.hash); if (place) go(place); });
+  addEventListener("beforeprint", () => {
+    all(".plot").forEach(beginDistribution);
+    details.filter(each => ["fail", "warn"].includes(each.dataset.verdict)).forEach(each => { hydrate(each); each.open = true; });
+  });
 
   all(".plot").forEach(place => watcher.observe(place));
-  const first = clipAt(location.hash) || ["fail", "warn", "pass", ""].map(verdict => details.find(each => each.dataset.verdict === verdict)).find(Boolean);
-  first.open = true;
+  const asked = location.hash && named(location.hash);
+  if (asked) go(asked);
+  else {
+    const first = ["fail", "warn", "pass", ""].map(verdict => details.find(each => each.dataset.verdict === verdict)).find(Boolean);
+    first.open = true;
+  }
   document.documentElement.dataset.ready = "yes";
   performance.mark("ready");
 })();
