@@ -54,9 +54,9 @@ def room() -> Splat:
     return boxes(((0, 0, 0), ROOM_M), TABLE, CUPBOARD)
 
 
-def turned(splat: Splat, up_axis: str, floor_height_m: float = 0.0) -> Splat:
-    """The same scene (of degree 0) with another axis up and another floor height."""
-    to_world = np.linalg.inv(level_from_world(up_axis, floor_height_m))
+def turned(splat: Splat, up_axis: str, floor_height_m: float = 0.0, was: str = "z") -> Splat:
+    """The same scene (its colours of degree 0) with another axis up than it was, and another floor height."""
+    to_world = np.linalg.inv(level_from_world(up_axis, floor_height_m)) @ level_from_world(was, 0.0)
     w, x, y, z = rotation_to_quat(to_world[:3, :3])
     a, b, c, d = splat.quats.T
     quats = np.stack(
@@ -69,7 +69,7 @@ def turned(splat: Splat, up_axis: str, floor_height_m: float = 0.0) -> Splat:
         axis=1,
     )
     means = splat.means @ to_world[:3, :3].T + to_world[:3, 3]
-    return Splat(np.float32(means), splat.scales, np.float32(quats), splat.opacities, splat.sh)
+    return Splat(np.float32(means), splat.scales, np.float32(quats), splat.opacities, splat.sh[:, :1])
 
 
 def rotation_to_quat(rotation):
