@@ -74,6 +74,22 @@ def snakemake(
     return finished
 
 
+def write_conda_stub(folder: Path) -> Path:
+    """A `conda` that answers what Snakemake asks while it plans, in a folder for PATH; this machine may have none."""
+    folder.mkdir()
+    (folder / "conda").write_text(
+        "#!/bin/sh\n"
+        'case "$1" in\n'
+        """info) echo '{"platform": "linux-64", "conda_prefix": "/none", "root_prefix": "/none"}';;\n"""
+        "--version) echo conda 26.1.1;;\n"
+        """config) echo '{"get": {"channel_priority": "strict"}}';;\n"""
+        "*) exit 1;;\n"
+        "esac\n"
+    )
+    (folder / "conda").chmod(0o755)
+    return folder
+
+
 def copy_checkout(target: Path) -> Path:
     """A copy of what the workflow consists of, as a fresh clone has it: newer than any result."""
     target.mkdir(parents=True, exist_ok=True)

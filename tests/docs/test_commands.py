@@ -18,38 +18,10 @@ from snakemake.cli import parse_args
 
 import blueprint_cli
 from blueprint import config as configuration
+from pages import FENCED, PAGES, commands
 from workflow_runs import REPOSITORY
 
-PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md", "profiles/vast/README.md")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-]
-PROGRAMS = (
-    "snakemake",
-    "python",
-    "blueprint",
-    "pytest",
-    "ruff",
-    "detect-secrets",
-    "make",
-    "git",
-    "cp",
-    "cat",
-    "export",
-)
-SHOWN = re.compile(r"^    ((?:[A-Z_]+=\S+ )*)((?:\.venv/bin/)?(?:" + "|".join(PROGRAMS) + r")\b.*)$", re.MULTILINE)
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BORROWED = ("gpu.md",)
-"""Pages about a machine with a Python of its own and no .venv."""
 SYSTEM = ("git", "cp", "cat", "export")
-
-
-def commands():
-    """Page, line and text of each command that is shown in a block, without its comment."""
-    for page in PAGES:
-        text = FENCED.sub("", page.read_text())
-        for found in SHOWN.finditer(text):
-            yield pytest.param(found[2], page.name in BORROWED, id=f"{page.name}: {found[2][:70]}")
 
 
 class Parsed(Exception):

@@ -18,6 +18,7 @@ from workflow_runs import (
     clean_environment,
     planned_jobs,
     snakemake,
+    write_conda_stub,
     write_config,
 )
 
@@ -52,20 +53,7 @@ def test_a_rule_that_runs_a_script_names_its_environment(rule):
 
 @pytest.fixture
 def conda_stub(tmp_path):
-    """What Snakemake asks conda while it plans; this machine may have none."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "conda").write_text(
-        "#!/bin/sh\n"
-        'case "$1" in\n'
-        """info) echo '{"platform": "linux-64", "conda_prefix": "/none", "root_prefix": "/none"}';;\n"""
-        "--version) echo conda 26.1.1;;\n"
-        """config) echo '{"get": {"channel_priority": "strict"}}';;\n"""
-        "*) exit 1;;\n"
-        "esac\n"
-    )
-    (tools / "conda").chmod(0o755)
-    return tools
+    return write_conda_stub(tmp_path / "tools")
 
 
 PROMPTED = [{"name": "evening", "prompt": "evening light"}]

@@ -160,13 +160,16 @@ def push(folder: Path, repository: str, token: str | None) -> str:
         The commit's address.
 
     Raises:
-        UserError: the folder is not what its manifest says, or the hub refuses.
+        UserError: the folder is not what its manifest says, there is no token, or the hub refuses or is not reached.
     """
+    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     verify(folder)
-    api = HfApi(token=token or False)
+    if not token:
+        raise UserError("environment: HF_TOKEN: not set. Set it to a token that may write to the Hugging Face account.")
+    api = HfApi(token=token)
     try:
         api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
         commit = api.upload_folder(
@@ -179,4 +182,6 @@ def push(folder: Path, repository: str, token: str | None) -> str:
         raise UserError(
             f"--push: {api.endpoint} refused {repository} ({status}). Set HF_TOKEN to a token that may write there."
         ) from error
+    except TransportError as error:
+        raise UserError(f"--push: {api.endpoint} cannot be reached ({error}). Push again when it can.") from error
     return str(commit.commit_url)

@@ -174,7 +174,7 @@ def describe(found: Look) -> str:
             f"{scan.gaussians:,}",
             f"up axis: {found.up.axis} ({found.up.sure}: {found.up.why})",
             f"size: {found.size[0]:.2f} x {found.size[1]:.2f} units, {found.size[2]:.2f} high",
-            f"floor: {found.floor:.2f} units along {found.up.axis}",
+            f"floor: {round(found.floor, 2) + 0.0:.2f} units along {found.up.axis}",
             f"kind: {'a room, with walls around' if found.is_room else 'an object, or a place without walls'}",
             "units: may be metres, by the size of the Gaussians; check a length that you know"
             if units is None
@@ -205,7 +205,7 @@ facilities:
     scene: {found.scene.as_posix()!r}
     description: ""  # what the place is, for prompts: a restaurant kitchen with steel worktops
     up_axis: {found.up.axis}  # {found.up.sure}: {found.up.why.replace(chr(10), " ")}
-    floor_height_m: {found.floor * scale:.2f}  # along up_axis
+    floor_height_m: {round(found.floor * scale, 2) + 0.0:.2f}  # along up_axis
     metres_per_unit: {scale:g}  # {said}
 
 clips:  # {seen}
