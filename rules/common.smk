@@ -4,12 +4,35 @@ import json
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.sourcecache import HostingProviderFile
 
-# Of this checkout, also where another workflow imports this one: `workflow.basedir` is the caller's.
-CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+
+def checkout_of(rules):
+    """The checkout that a folder `rules` is part of: jobs call its programs, so it must be on this machine.
+
+    Where another workflow imports this one from where it is hosted (`github(...)`, as snakedeploy writes it), Snakemake
+    holds a clone without files; a clone of that has them, one for each commit.
+    """
+    if not isinstance(rules, HostingProviderFile):
+        return Path(rules.get_path_or_uri(secret_free=True)).parent
+    rules.fetch_if_required()
+    held = rules.hosted_repo
+    commit = held.repo.commit(rules.ref).hexsha
+    checkout = held.repo_clone.with_name(f"{held.repo_clone.name}-{commit}")
+    if not checkout.exists():
+        with tempfile.TemporaryDirectory(dir=checkout.parent) as folder:
+            part = held.repo.clone(Path(folder) / checkout.name, no_checkout=True)
+            part.git.checkout("--quiet", "--detach", commit)
+            os.rename(part.working_dir, checkout)
+    return checkout
+
+
+# Also where another workflow imports this one: `workflow.basedir` is the caller's.
+CHECKOUT = checkout_of(workflow.current_basedir)
 SCRIPTS, ENVS = CHECKOUT / "workflow" / "scripts", CHECKOUT / "envs"
 if not SCRIPTS.is_dir():
     raise WorkflowError(

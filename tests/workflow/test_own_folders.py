@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from blueprint import config as configuration
+from blueprint.files import read_json
 from small_runs import small_config, write_splat
-from workflow_runs import REPOSITORY, clean_environment, planned_jobs, snakemake, write_config
+from workflow_runs import REPOSITORY, clean_environment, copy_checkout, git, planned_jobs, snakemake, write_config
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,53 @@ def test_another_workflow_imports_this_one(tmp_path):
     done = called(tmp_path, "mine.txt")
     assert done.returncode == 0, done.stdout
     assert '"render"' in (tmp_path / "mine.txt").read_text()
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """What snakedeploy writes for a repository elsewhere at a tag; git is told that the host's address is a folder.
+
+    Returns the folder, and the variables to call Snakemake with.
+    """
+    hosted = copy_checkout(tmp_path / "hosted")
+    for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "1"), ("tag", "v1")):
+        git(hosted, *arguments)
+    settings, mine = tmp_path / "gitconfig", tmp_path / "mine"
+    settings.write_text(f'[url "{hosted.as_uri()}"]\n\tinsteadOf = https://github.com/robots/validation\n')
+    environment = {"GIT_CONFIG_GLOBAL": str(settings), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [Path(sys.executable).with_name("snakedeploy"), "deploy-workflow", "https://github.com/robots/validation"]
+    done = subprocess.run(
+        [*command, str(mine), "--tag", "v1"], env=clean_environment() | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'github("robots/validation", path="Snakefile", tag="v1")' in (mine / "workflow" / "Snakefile").read_text()
+    return mine, environment
+
+
+def test_it_is_deployed_from_where_it_is_hosted(deployed):
+    """It plans all jobs, and its programs are found when one runs."""
+    mine, environment = deployed
+    dry_run = called(mine, "-n", "--quiet", "rules", **environment)
+    assert dry_run.returncode == 0, dry_run.stdout
+    assert planned_jobs(dry_run)["report"] == 1
+    done = called(mine, "results/preflight/render.json", **environment)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["deployed", "imported"])
+def test_the_demo_runs_from_another_workflow(tmp_path, deployed, how):
+    folder, environment = deployed
+    if how == "imported":
+        folder, environment = tmp_path, {}
+        text = IMPORTING.format(snakefile=str(REPOSITORY / "Snakefile")).replace('config["validation"]', "config")
+        (folder / "Snakefile").write_text(text.replace("results/hall/", "results/"))
+        (folder / "caller.yaml").write_text((REPOSITORY / "config" / "config.yaml").read_text())
+    done = called(folder, **environment)
+    assert done.returncode == 0, done.stdout[-3000:]
+    summary = read_json(folder / "results" / "kitchen" / "summary.json")
+    assert summary["verdict"] == "pass" and summary["counts"]["pass"] == 9
+    assert (folder / "results" / "report.html").is_file()
 
 
 def test_a_module_without_a_configuration_says_so(tmp_path):
