@@ -35,7 +35,7 @@ class Laptop:
         self.checkout = folder / "checkout"
         (self.checkout / "profiles" / "vast").mkdir(parents=True)
         (self.checkout / "config").mkdir()
-        for name in ("profiles/vast/bootstrap.sh", "config/config.yaml", ".gitignore"):
+        for name in ("profiles/vast/bootstrap.sh", "profiles/vast/config.yaml", "config/config.yaml", ".gitignore"):
             shutil.copy(REPOSITORY / name, self.checkout / name)
         self.environment = {
             **clean_environment(),

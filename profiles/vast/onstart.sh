@@ -78,6 +78,11 @@ again() {
     return 1
 }
 
+if [ -n "${BLUEPRINT_LAUNCH:-}" ]; then
+    step "configuration and settings of this launch"
+    again with_keys python3 workflow/scripts/given.py
+fi
+
 fetch_conda() {
     curl --fail --location --silent --show-error --connect-timeout 30 --speed-limit 10000 --speed-time 60 \
         --output "$home/$MINIFORGE_NAME" "$MINIFORGE_URL/$MINIFORGE_NAME" &&

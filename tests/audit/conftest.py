@@ -53,8 +53,6 @@ def sound_checkout(tmp_path_factory):
     git(folder, "clone", "--depth", "1", f"file://{REPOSITORY}", "checkout")
     checkout = folder / "checkout"
     (checkout / "mine.yaml").write_text(yaml.safe_dump(cosmos_config()))
-    with (checkout / ".gitignore").open("a") as ignore:
-        ignore.write("/cloud.yaml\n")
     write_splat(checkout / "resources" / "kitchen.ply", 200)
     git(checkout, "add", "-A")
     git(checkout, "commit", "-m", "mine")
@@ -68,7 +66,7 @@ class Operator:
     """Someone about to launch: a checkout, cloud settings, services that answer."""
 
     def __init__(self, checkout, b2):
-        self.checkout = checkout
+        self.checkout, self.cloud = checkout, checkout / "profiles" / "vast" / "cloud.yaml"
         self.settings = {"bucket": b2.bucket, "endpoint": b2.endpoint, "vast": {"min_vram_gb": 80}}
         self.write()
 
@@ -76,7 +74,7 @@ class Operator:
         """Write cloud.yaml; ``vast`` is merged."""
         vast = {**self.settings["vast"], **changes.pop("vast", {})}
         self.settings = {**self.settings, **changes, "vast": vast}
-        (self.checkout / "cloud.yaml").write_text(yaml.safe_dump(self.settings))
+        self.cloud.write_text(yaml.safe_dump(self.settings))
 
     def reconfigure(self, change):
         """Change the configuration, and push it."""
@@ -92,7 +90,7 @@ class Operator:
 
     @property
     def subject(self):
-        return run.Subject(self.checkout, (Path("mine.yaml"),), self.checkout, self.checkout / "cloud.yaml")
+        return run.Subject(self.checkout, (Path("mine.yaml"),), self.checkout, self.cloud)
 
     def red(self):
         """Names of the checks that are not green."""

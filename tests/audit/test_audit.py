@@ -178,7 +178,7 @@ def fingerprint(folder):
 
 def audit_program(operator, *, python=sys.executable, path=None):
     return subprocess.run(
-        [python, "workflow/scripts/audit.py", "--configfile", "mine.yaml", "--cloud", "cloud.yaml"],
+        [python, "workflow/scripts/audit.py", "--configfile", "mine.yaml", "--cloud", str(operator.cloud)],
         cwd=operator.checkout,
         env={**os.environ, **({"PATH": path} if path else {})},
         capture_output=True,
@@ -229,7 +229,7 @@ def test_it_changes_nothing(operator, tools, tmp_path, monkeypatch):
     shutil.rmtree(operator.checkout / ".snakemake", ignore_errors=True)  # Snakemake's own log of the dry run
     status = ["git", "--no-optional-locks", "status", "--short", "--ignored"]
     left = subprocess.check_output(status, cwd=operator.checkout, text=True)
-    assert set(left.split()) <= {"!!", "resources/", "cloud.yaml"}
+    assert set(left.split()) <= {"!!", "resources/", "M", "profiles/vast/cloud.yaml"}
     assert [*map(fingerprint, watched), subprocess.check_output(freeze)] == before
     assert state_of_packages(packages) == packages_before
     assert not (tmp_path / "installed.txt").exists(), "no installer was called"
@@ -293,17 +293,17 @@ def test_a_private_runtime_secrets_file_is_fine(operator):
 
 
 def test_all_that_a_launch_would_refuse_is_found_in_one_go(operator, monkeypatch):
-    """The example bucket, a missing key, a scan where no machine finds it, a configuration that is not committed."""
+    """The example bucket, a missing key, a scan and a configuration where no machine finds them."""
     monkeypatch.setenv("VAST_API_KEY", "")
     operator.write(bucket="change-me-results")
     (operator.checkout / "scan.ply").write_bytes((operator.checkout / "resources" / "kitchen.ply").read_bytes())
     config = yaml.safe_load((operator.checkout / "mine.yaml").read_text())
     config["facilities"][0]["scene"] = "scan.ply"
-    (operator.checkout / "other.yaml").write_text(yaml.safe_dump(config))
-    subject = run.Subject(operator.checkout, (Path("other.yaml"),), operator.checkout, operator.checkout / "cloud.yaml")
+    (operator.checkout.parent / "other.yaml").write_text(yaml.safe_dump(config))
+    subject = run.Subject(operator.checkout, (Path("../other.yaml"),), operator.checkout, operator.cloud)
     (check,) = run._launch(subject)
     assert check.result == "fail"
-    for part in ("still the example", "VAST_API_KEY: not set", "from below resources/", "git push fork HEAD"):
+    for part in ("still the example", "VAST_API_KEY: not set", "from below resources/", "lies outside of"):
         assert part in check.evidence
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 
 import psutil
@@ -17,15 +17,17 @@ import yaml
 import vast
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud.bucket import Bucket
-from blueprint.cloud.launched import Launch
+from blueprint.cloud.launched import GIVEN, Launch, lay
 from blueprint.cloud.ledger import Entry
 from blueprint.cloud.reaper import run_of
 from blueprint.cloud.sync import scan
+from blueprint.errors import UserError
 from laptops import SECRETS, URL, Laptop, git
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast, offer
 from workflow_runs import REPOSITORY, SCRIPTS
 
+ORDER = Launch("blueprint-main-0", "main", "b", "p", None, 0.0, 1.0, 2.0, 1.0, 60.0, 60.0, 3.0, 1.0)
 DEMO = ("--configfile", "config/config.yaml", "--gpu-anyway", "--yes")
 
 
@@ -122,9 +124,8 @@ def test_a_dry_run_rents_nothing(laptop, service):
     assert not service.instances
 
 
-@pytest.mark.parametrize("change", ["modified", "untracked"])
-def test_uncommitted_work_is_refused(laptop, service, change):
-    name = "config/config.yaml" if change == "modified" else "rules.smk"
+@pytest.mark.parametrize("name", ["profiles/vast/bootstrap.sh", "rules.smk"])
+def test_uncommitted_work_is_refused(laptop, service, name):
     with (laptop.checkout / name).open("a") as stream:
         stream.write("\n# changed\n")
     done = laptop.run("launch")
@@ -132,10 +133,50 @@ def test_uncommitted_work_is_refused(laptop, service, change):
     assert not service.instances
 
 
+def test_configuration_and_settings_travel_uncommitted(laptop, service, b2):
+    """They go through the bucket, and the machine is told which ones; the rest must still be committed."""
+    (laptop.checkout / "config" / "mine.yaml").write_bytes((laptop.checkout / "config" / "config.yaml").read_bytes())
+    laptop.write_settings(run_id="travelling", max_cost_usd=7)
+    done = laptop.run("launch", "--configfile", str(laptop.checkout / "config" / "mine.yaml"))
+    assert done.returncode == 0, done.stdout
+    (row,) = service.instances.values()
+    given = dict(row["extra_env"])
+    assert (given["BLUEPRINT_CONFIGFILE"], given["BLUEPRINT_SETTINGS"]) == (
+        "config/mine.yaml",
+        "profiles/vast/cloud.yaml",
+    )
+    order = Launch.from_text(given["BLUEPRINT_LAUNCH"])
+    for path in ("config/mine.yaml", "profiles/vast/cloud.yaml"):
+        content = b2.files()[f"blueprint/travelling/results/.cloud/given/{order.files[path]}"][0]
+        assert content == (laptop.checkout / path).read_bytes()
+
+
+def test_settings_without_a_profile_are_refused(laptop, service):
+    (laptop.checkout / "mine").mkdir()
+    (laptop.checkout / "profiles" / "vast" / "cloud.yaml").rename(laptop.checkout / "mine" / "cloud.yaml")
+    done = laptop.run("--settings", "mine/cloud.yaml", "launch", *DEMO, "--without-audit", "--no-reaper")
+    assert done.returncode == 1 and "there is no config.yaml beside it" in done.stdout
+    assert not service.requests
+
+
+@pytest.mark.parametrize("path", ["../outside.yaml", "/outside.yaml"])
+def test_a_file_outside_the_checkout_is_not_laid(tmp_path, path):
+    with pytest.raises(UserError, match="outside the checkout"):
+        lay(replace(ORDER, files={path: sha256(b"").hexdigest()}), tmp_path, lambda name: b"")
+
+
+def test_a_file_that_is_not_what_was_sent_is_not_laid(tmp_path):
+    order = replace(ORDER, files={"config/mine.yaml": sha256(b"sent").hexdigest()})
+    for content in (b"other", None):
+        with pytest.raises(UserError, match=r"config/mine\.yaml: is not in the bucket as `launch` sent it"):
+            lay(order, tmp_path, {f"{GIVEN}/{sha256(b'sent').hexdigest()}": content}.get)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_configuration_outside_the_repository_is_refused(laptop, service, tmp_path):
     shutil.copy(laptop.checkout / "config" / "config.yaml", tmp_path / "mine.yaml")
     done = laptop.run("launch", "--configfile", str(tmp_path / "mine.yaml"))
-    assert done.returncode == 1 and "is not in the repository" in done.stdout
+    assert done.returncode == 1 and "lies outside of" in done.stdout
     assert not service.instances
 
 

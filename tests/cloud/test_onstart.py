@@ -8,13 +8,15 @@ import subprocess
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from blueprint.cloud.launched import VARIABLE, Launch
+from blueprint import system
+from blueprint.cloud.launched import GIVEN, VARIABLE, Launch
 from blueprint.cloud.machine import boot_clock_s
 from cloud_runs import SMALL_WORKFLOW, wait_until
 from installers import install_conda, orchestration_in
@@ -221,6 +223,19 @@ def test_an_installer_with_the_wrong_checksum_is_not_run(machine, service, tmp_p
     assert done.returncode == 1 and "FAILED" in done.stdout
     assert not (tmp_path / "was-run").exists()
     assert service.status_of(NUMBER) == "exited"
+
+
+def test_configuration_and_settings_travel_and_are_no_change_of_the_workflow(machine, service, b2, tmp_path):
+    """They are laid before anything reads them; results are still known by the commit."""
+    install_conda(machine, FAKE_CONDA)
+    files = {"config/mine.yaml": b"facilities: []\n", "profiles/vast/cloud.yaml": b"bucket: mine\n"}
+    digests = {path: sha256(content).hexdigest() for path, content in files.items()}
+    for path, content in files.items():
+        b2.store(f"blueprint/{tmp_path.name}/{GIVEN}/{digests[path]}", content)
+    boot(launched(machine, b2, tmp_path.name, files=digests))
+    checkout = Path(machine["BLUEPRINT_HOME"]) / "blueprint"
+    assert {path: (checkout / path).read_bytes() for path in files} == files
+    assert not system.commit_of(checkout).endswith("-dirty")
 
 
 def test_stopping_is_repeated_until_vast_listens(machine, service):

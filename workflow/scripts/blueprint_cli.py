@@ -90,7 +90,7 @@ def audit(context: typer.Context, config: Config = DEMO, as_json: AsJson = False
 @app.command(context_settings=PASSED_ON)
 def launch(
     context: typer.Context,
-    config: Annotated[Path, typer.Argument(help="the configuration, a committed YAML file")],
+    config: Annotated[Path, typer.Argument(help="the configuration, a YAML file in this checkout")],
     settings: Cloud = CLOUD,
 ) -> None:
     """Rent a machine at Vast.ai and start the run on it, after a question (-n: only say what it would cost)."""

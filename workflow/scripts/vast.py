@@ -48,8 +48,8 @@ def launch(arguments: argparse.Namespace) -> None:
         console.print("Dry run: nothing was rented.")
         return
     launching.refuse_incomplete_settings(settings, config)
-    launching.refuse_untracked(root, configfile, settings.source)
-    source = launching.source_of(root, arguments.remote, arguments.repository)
+    files = launching.travelling(root, configfile, settings.source)
+    source = launching.source_of(root, arguments.remote, arguments.repository, files)
     launching.refuse_unreachable(source, settings.git_token)
     if not arguments.without_audit:
         subject = audit.Subject(root, (Path(configfile),), root, Path(settings.source))
@@ -65,7 +65,7 @@ def launch(arguments: argparse.Namespace) -> None:
         f"{earlier_usd:.2f} USD so far; what it has in the bucket is restored and not made again."
     )
     refuse_unasked(arguments.yes)
-    rent(arguments, settings, source, offer, scenes, earlier_usd)
+    rent(arguments, settings, source, offer, scenes, files, earlier_usd)
 
 
 def refuse_unasked(yes: bool) -> None:
@@ -88,17 +88,18 @@ def rent(
     source: launching.Source,
     offer: offers.Offer,
     scenes: list[str],
+    files: dict[str, bytes],
     earlier_usd: float,
 ) -> None:
-    """Upload scenes, write the launch record, rent the machine."""
+    """Upload scenes and settings, write the launch record, rent the machine."""
     root = Path.cwd()
     if scenes:
         console.print(f"Uploaded {launching.upload_scenes(settings, root, scenes)} of {len(scenes)} scenes.")
     store = store_of(settings)
     now_s = time.time() + store.authorise()
-    order = launching.order(settings, offer, earlier_usd, now_s)
+    order = launching.order(settings, offer, earlier_usd, now_s, launching.send(store, files))
     store.put(order.name, order.to_text().encode())  # before it costs anything: the reaper goes by it
-    environment = launching.environment_of(settings, source, arguments.configfile, arguments.with_account_key, order)
+    environment = launching.environment_of(settings, source, *files, arguments.with_account_key, order)
     number = offers.create_instance(settings, offer, order.label, environment, launching.bootstrap_script(root))
     console.print(f"Rented instance {number} ({order.label}), commit {source.commit[:12]}. It costs money from now on.")
     fleet.schedule_stop(settings, number, order.deadline_s)

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from blueprint import secret
@@ -99,6 +99,23 @@ def commit_of(folder: Path) -> str:
     anyone = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     described = git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*", environment=anyone)
     return described.stdout.strip()
+
+
+PUSH = (
+    "`git push`; where you may not push, to a fork of yours: `git remote add fork <its address>`, "
+    "`git push fork HEAD`, `launch --remote fork`"
+)
+"""What to do about a commit that no machine elsewhere can fetch."""
+
+
+def changed_files(folder: Path, besides: Collection[str] = ()) -> list[str]:
+    """Files of a checkout that are not as they were committed, untracked ones among them, but for those named.
+
+    Raises:
+        UserError: it is not a git checkout.
+    """
+    listed = git(folder, "status", "--porcelain", "--untracked-files=all", "-z").stdout.split("\0")
+    return [entry[3:] for entry in listed if entry and entry[3:] not in besides]
 
 
 def ask_nvidia_smi(*fields: str) -> list[list[str]]:

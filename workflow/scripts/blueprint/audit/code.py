@@ -7,6 +7,7 @@ it. None of them writes: caches and byte code are switched off.
 from __future__ import annotations
 
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from blueprint import system
@@ -50,19 +51,18 @@ def check_linter(root: Path, name: str) -> Check:
     return Check(name, "ok", _last_lines(said, 1) or f"`{shown}` finds nothing")
 
 
-def check_git(root: Path) -> Check:
-    """Whether the commit that a rented machine would clone is the code that lies here."""
+def check_git(root: Path, besides: Collection[str] = ()) -> Check:
+    """Whether the commit that a rented machine would clone is the code that lies here; some files need not be in it."""
     try:
-        status = system.git(root, "status", "--porcelain").stdout
+        changed = system.changed_files(root, besides)
         commit = system.git(root, "rev-parse", "--short", "HEAD").stdout.strip()
     except UserError as error:
         return Check("git state", "fail", str(error), "run the audit in a clone of the repository")
-    if status:
-        changed = [line[3:] for line in status.splitlines()]
+    if changed:
         shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return Check("git state", "fail", f"not committed: {shown}", "commit or remove these, then audit again")
     if not system.git(root, "branch", "--remotes", "--contains", "HEAD").stdout.strip():
-        return Check("git state", "fail", f"commit {commit} is on no remote branch", "git push")
+        return Check("git state", "fail", f"commit {commit} is on no remote branch", system.PUSH)
     return Check("git state", "ok", f"commit {commit}, clean and pushed")
 
 

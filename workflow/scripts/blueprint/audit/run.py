@@ -55,6 +55,13 @@ class Subject:
         return configuration.read_config(*self.configfiles, folder=self.workdir)
 
     @property
+    def travelling(self) -> set[str]:
+        """Files of the checkout that go along with a launch and need not be committed, relative to it."""
+        files = [self.workdir / path for path in (*self.configfiles, *filter(None, [self.cloud]))]
+        root = self.root.resolve()
+        return {str(path.resolve().relative_to(root)) for path in files if path.resolve().is_relative_to(root)}
+
+    @property
     def source(self) -> str:
         """How messages name the configuration."""
         return ", ".join(map(str, self.configfiles))
@@ -86,7 +93,7 @@ def run(subject: Subject) -> list[Check]:
         _unless(no_config or no_secrets, "DAG", partial(_dag, subject)),
         lambda: [_environments(root)],
         *(lambda name=name: [code.check_linter(root, name)] for name in code.LINTERS),
-        lambda: [code.check_git(root)],
+        lambda: [code.check_git(root, subject.travelling)],
         lambda: [code.check_secrets(root)],
         lambda: [code.check_runtime_env(root)],
         _unless(no_secrets, "cloud settings", lambda: [_cloud_settings(subject, no_settings)]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from blueprint import config as configuration
 from blueprint import system
 from blueprint.cloud import host_checks
 from blueprint.cloud.accounts import store_of
+from blueprint.cloud.b2 import Store
 from blueprint.cloud.bucket import LEDGER, Bucket, Stamp
-from blueprint.cloud.launched import VARIABLE, Launch, hours_left
+from blueprint.cloud.launched import GIVEN, VARIABLE, Launch, hours_left
 from blueprint.cloud.ledger import read_entry
 from blueprint.cloud.manifest import Manifest
 from blueprint.cloud.offers import Offer
@@ -43,27 +45,28 @@ class Source:
     commit: str
 
 
-def source_of(root: Path, remote: str, url: str | None = None) -> Source:
+def source_of(root: Path, remote: str, url: str | None = None, besides: Collection[str] = ()) -> Source:
     """The commit that is checked out, provided that a machine can get exactly it.
 
     Args:
         root: the checkout.
         remote: the git remote that the machine fetches from.
         url: where the machine finds it instead of the remote's own address.
+        besides: files that need not be committed, since they travel with the launch.
 
     Raises:
         UserError: no repository, uncommitted or unpushed changes, or an address that a machine cannot use.
     """
     commit = _git(root, "rev-parse", "HEAD")
-    if changed := _git(root, "status", "--porcelain").splitlines():
+    if changed := system.changed_files(root, besides):
         raise UserError(
-            f"{root}: {len(changed)} uncommitted changes (first: {changed[0].strip()}). The machine runs what is "
+            f"{root}: {len(changed)} uncommitted changes (first: {changed[0]}). The machine runs what is "
             "committed: commit and push, or stash them."
         )
     address = _git(root, "config", "--get", f"remote.{remote}.url")
     _git(root, "fetch", "--quiet", remote)
     if not _git(root, "for-each-ref", f"--contains={commit}", f"refs/remotes/{remote}/"):
-        raise UserError(f"{root}: commit {commit[:12]} is not at {remote}. Push it: `git push {remote} HEAD`.")
+        raise UserError(f"{root}: commit {commit[:12]} is not at {remote}. Push it: {system.PUSH}.")
     return Source(_clonable(url or address), commit)
 
 
@@ -127,26 +130,35 @@ def refuse_incomplete_settings(settings: CloudSettings, config: Mapping[str, Any
     ]
     if settings.bucket.startswith("change-me"):
         problems.append(f"{settings.source}: bucket: still the example. Set it to a private bucket of yours.")
+    if not Path(settings.source).with_name("config.yaml").is_file():
+        problems.append(
+            f"{settings.source}: there is no config.yaml beside it, and its folder is the run's Snakemake profile. "
+            "Put it into profiles/vast, or copy profiles/vast/config.yaml to it."
+        )
     if problem := placeholder_problem(settings.shutdown):
         problems.append(f"{settings.source}: shutdown: {problem}. Set it to one of {', '.join(PROVIDER_MODES)}.")
     if problems:
         raise UserError("\n".join(problems))
 
 
-def refuse_untracked(root: Path, *paths: str) -> None:
-    """Check that files are part of the commit that the machine gets.
+def travelling(root: Path, *paths: str) -> dict[str, bytes]:
+    """The files that go along with a launch, committed or not, as they are now: path in the checkout -> content.
 
     Raises:
-        UserError: one is not.
+        UserError: one lies outside the checkout, or cannot be read.
     """
-    tracked = _tracked(root)
+    found = {}
     for path in paths:
-        if path not in tracked:
+        place = (root / path).resolve()
+        if not place.is_relative_to(root.resolve()):
             raise UserError(
-                f"{path}: is not in the repository, from which the machine gets it. Name it relative to {root}, commit "
-                "it, and push; where you may not push, to a fork of yours: `git remote add fork <its address>`, "
-                "`git push fork HEAD`, `launch --remote fork`."
+                f"{path}: lies outside of {root}. The machine finds it where it lies in the checkout: copy it there."
             )
+        try:
+            found[place.relative_to(root.resolve()).as_posix()] = place.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}). Name a file.") from error
+    return found
 
 
 def refuse_needless(config: Mapping[str, Any], configfile: str) -> None:
@@ -167,7 +179,7 @@ def problems(root: Path, settings: CloudSettings, config: Mapping[str, Any], con
     steps = (
         lambda: refuse_needless(config, configfile),
         lambda: refuse_incomplete_settings(settings, config),
-        lambda: refuse_untracked(root, configfile),
+        lambda: travelling(root, configfile, settings.source),
         lambda: scenes_to_upload(root, config),
     )
     found = []
@@ -246,12 +258,25 @@ def spent_usd(settings: CloudSettings) -> float:
     return total
 
 
-def order(settings: CloudSettings, offer: Offer, earlier_usd: float, now_s: float) -> Launch:
+def send(store: Store, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Put the files that travel into the run's folder of the bucket; their SHA-256, as the launch record names them.
+
+    Raises:
+        StoreError: the bucket could not be written.
+    """
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    for path, content in files.items():
+        store.put(f"{GIVEN}/{digests[path]}", content)
+    return digests
+
+
+def order(settings: CloudSettings, offer: Offer, earlier_usd: float, now_s: float, files: Mapping[str, str]) -> Launch:
     """The launch record of a machine that is about to be rented; it has a label of its own.
 
     Args:
         earlier_usd: what the run has cost before.
         now_s: seconds since 1970, by B2's clock.
+        files: what travels with it, as `send` returned it.
     """
     hours = hours_left(settings.max_hours, settings.max_cost_usd, earlier_usd, offer.rate_usd_per_h)
     finish_s = settings.final_copy_s + 5 * settings.machine["patience_s"] + 2 * settings.call_s
@@ -269,13 +294,16 @@ def order(settings: CloudSettings, offer: Offer, earlier_usd: float, now_s: floa
         finish_s=finish_s,
         guard_silent_s=settings.guard_silent_s,
         interval_s=settings.interval_s,
+        files=dict(files),
     )
 
 
 def environment_of(
-    settings: CloudSettings, source: Source, configfile: str | None, with_account_key: bool, launch: Launch
+    settings: CloudSettings, source: Source, configfile: str, cloud: str, with_account_key: bool, launch: Launch
 ) -> dict[str, str]:
     """Variables of the container, secrets among them: whoever can read the Vast account or owns the host can read them.
+
+    ``configfile`` and ``cloud`` (its settings) are relative to the checkout.
 
     The key of the Vast account stays here, unless asked for: each container has a key of its own that can end it.
     """
@@ -283,12 +311,11 @@ def environment_of(
         **settings.secrets(),
         "BLUEPRINT_REPOSITORY": source.url,
         "BLUEPRINT_COMMIT": source.commit,
-        "BLUEPRINT_SETTINGS": settings.source,
+        "BLUEPRINT_SETTINGS": cloud,
+        "BLUEPRINT_CONFIGFILE": configfile,
         VARIABLE: launch.to_text(),
         "FINISH_LIMIT_S": f"{launch.finish_s:.0f}",
     }
     if not with_account_key:
         del environment["VAST_API_KEY"]
-    if configfile:
-        environment["BLUEPRINT_CONFIGFILE"] = configfile
     return environment
