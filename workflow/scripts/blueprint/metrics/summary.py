@@ -43,7 +43,7 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
     clips = {}
     for clip in spec["clips"]:
         clips[clip] = {
-            variant: _summarize_variant(files.read_json(folder / "metrics" / clip / f"{variant}.json"), thresholds)
+            variant: summarize_variant(files.read_json(folder / "metrics" / clip / f"{variant}.json"), thresholds)
             for variant in spec["variants"]
         }
     origin, run = provenance_of(folder, spec["clips"], spec["variants"])
@@ -65,7 +65,13 @@ def summarize(results: Path, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, float]]) -> dict[str, Any]:
+def summarize_variant(scores: dict[str, Any], thresholds: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Verdict, sentence and cause of a variant, and each score's mean, worst frame and verdict.
+
+    Args:
+        scores: as `blueprint.metrics.score.score` returns them.
+        thresholds: ``warn`` and ``fail`` by score; those that are absent are not judged.
+    """
     entries = {}
     for name in scores["names"]:
         mean = scores["mean"][name]
