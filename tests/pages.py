@@ -10,7 +10,8 @@ import pytest
 from workflow_runs import REPOSITORY
 
 PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md", "profiles/vast/README.md")),
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")),
+    *sorted((REPOSITORY / "profiles").glob("*/README.md")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 PROGRAMS = (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from blueprint.engines.gpu import PeakMemory, find_gpus, held_gpus
+from blueprint.engines.gpu import PeakMemory, find_gpus, held_gpus, visible_gpus
 from blueprint.errors import UserError
 from blueprint.kept import Kept
 
@@ -79,6 +79,39 @@ def test_only_visible_gpus_are_taken(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with held_gpus(1) as (gpu,):
         assert gpu.index == 1
+
+
+CARDS = "0, NVIDIA A100, 570.1, 81920, 1000\\n1, NVIDIA A100, 570.1, 81920, 30000\\n"
+UUIDS = "0, GPU-aaaa-1\\n1, GPU-bbbb-2\\n"
+PARTS = """GPU 0: NVIDIA A100 (UUID: GPU-aaaa-1)
+  MIG 3g.40gb     Device  0: (UUID: MIG-cccc-3)
+  MIG 1g.10gb     Device  1: (UUID: MIG-dddd-4)
+GPU 1: NVIDIA A100 (UUID: GPU-bbbb-2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("1", [("1", 1, 85.9)]),
+        ("GPU-bbbb-2", [("GPU-bbbb-2", 1, 85.9)]),
+        ("GPU-aa,GPU-bb", [("GPU-aa", 0, 85.9), ("GPU-bb", 1, 85.9)]),
+        ("MIG-dddd-4", [("MIG-dddd-4", 0, 10.0)]),
+        ("MIG-nothing", []),
+        ("", []),
+    ],
+)
+def test_the_gpu_that_a_scheduler_assigned_is_used(tmp_path, monkeypatch, named, found):
+    """By index, by UUID, by the start of one, or as a part of a card."""
+    tool = tmp_path / "nvidia-smi"
+    answers = f"*uuid*) printf '{UUIDS}';; *query*) printf '{CARDS}';; -L) cat {tmp_path}/parts;;"
+    tool.write_text(f'#!/bin/sh\ncase "$*" in {answers} esac\n')
+    tool.chmod(0o755)
+    (tmp_path / "parts").write_text(PARTS)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    seen = [(gpu.device, gpu.index, round(gpu.total_gb, 1)) for gpu in visible_gpus()]
+    assert seen == found
 
 
 def test_memory_is_in_gigabytes_and_its_peak_is_seen(two_gpus):

@@ -132,6 +132,23 @@ def ask_nvidia_smi(*fields: str) -> list[list[str]]:
     return [[value.strip() for value in line.split(",")] for line in asked.stdout.splitlines() if line.strip()]
 
 
+def list_mig_devices() -> list[tuple[int, str, str]]:
+    """The parts that cards are divided into (NVIDIA MIG): index of the card, profile such as ``3g.40gb``, UUID.
+
+    Raises:
+        UserError: `nvidia-smi` does not answer.
+    """
+    if find_program("nvidia-smi") is None:
+        return []
+    found, index = [], 0
+    for line in run(["nvidia-smi", "-L"], deadline_s=30).stdout.splitlines():
+        if card := re.match(r"GPU (\d+):", line):
+            index = int(card[1])
+        elif part := re.match(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line):
+            found.append((index, part[1], part[2]))
+    return found
+
+
 def version_numbers(version: str) -> tuple[int, ...]:
     """A version for comparison: ``570.124.06`` is (570, 124, 6); what follows a part's digits does not count."""
     return tuple(int(digits[0]) if (digits := re.match(r"\d+", part)) else 0 for part in version.split("."))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blueprint.checks import Check
 from blueprint.errors import UserError
-from blueprint.system import ask_nvidia_smi
+from blueprint.system import ask_nvidia_smi, list_mig_devices
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 FIELDS = ("index", "name", "driver_version", "memory.total", "memory.used")
 
 
@@ -27,6 +29,8 @@ class Gpu:
     driver: str
     total_gb: float
     used_gb: float
+    device: str = ""
+    """What `CUDA_VISIBLE_DEVICES` calls it: its index, or the name that a scheduler gave (``GPU-...``, ``MIG-...``)."""
 
     @property
     def free_gb(self) -> float:
@@ -37,9 +41,30 @@ class Gpu:
 def find_gpus() -> list[Gpu]:
     """All GPUs of this machine; none where there is no driver."""
     return [
-        Gpu(int(index), name, driver, float(total_mib) * 2**20 / 1e9, float(used_mib) * 2**20 / 1e9)
+        Gpu(int(index), name, driver, float(total_mib) * 2**20 / 1e9, float(used_mib) * 2**20 / 1e9, index)
         for index, name, driver, total_mib, used_mib in ask_nvidia_smi(*FIELDS)
     ]
+
+
+def visible_gpus() -> list[Gpu]:
+    """The GPUs that this process may use: those that `CUDA_VISIBLE_DEVICES` names, by index, UUID or the start of one.
+
+    A scheduler names a part of a card ``MIG-<uuid>``; its memory is that of its profile (``3g.40gb``: 40 GB).
+    """
+    gpus, named = find_gpus(), os.environ.get(VISIBLE)
+    if named is None:
+        return gpus
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    if all(name.isdigit() for name in names):
+        return [gpu for gpu in gpus if gpu.device in names]
+    cards = {gpu.index: gpu for gpu in gpus}
+    known = [(uuid, cards[int(index)]) for index, uuid in ask_nvidia_smi("index", "uuid") if int(index) in cards]
+    for index, profile, uuid in list_mig_devices():
+        size = re.search(r"\.(\d+)gb", profile)
+        if index in cards and size:
+            part = replace(cards[index], name=f"{cards[index].name} {profile}", total_gb=float(size[1]), used_gb=0.0)
+            known.append((uuid, part))
+    return [replace(gpu, device=name) for name in names for uuid, gpu in known if uuid.startswith(name)]
 
 
 def check_vram(needed_gb: float, gpus: Sequence[Gpu]) -> Check:
@@ -66,7 +91,7 @@ def check_vram(needed_gb: float, gpus: Sequence[Gpu]) -> Check:
 def held_gpus(count: int, vram_gb: float = 0.0) -> Iterator[list[Gpu]]:
     """Hold ``count`` GPUs for this job: Snakemake counts GPUs but does not say which, so jobs side by side lock them.
 
-    Only GPUs named by CUDA_VISIBLE_DEVICES (indices) are considered when it is set.
+    Only GPUs that `CUDA_VISIBLE_DEVICES` names are considered when it is set, as Slurm sets it.
 
     Args:
         count: how many.
@@ -75,12 +100,10 @@ def held_gpus(count: int, vram_gb: float = 0.0) -> Iterator[list[Gpu]]:
     Raises:
         UserError: there are fewer GPUs that no other job holds, or one has too little memory.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = [gpu for gpu in find_gpus() if visible is None or str(gpu.index) in visible.split(",")]
-    held = []
+    gpus, held = visible_gpus(), []
     with ExitStack() as stack:
         for gpu in sorted(gpus, key=lambda gpu: -gpu.free_gb):
-            path = Path(tempfile.gettempdir()) / f"blueprint-gpu-{os.getuid()}-{gpu.index}.lock"
+            path = Path(tempfile.gettempdir()) / f"blueprint-gpu-{os.getuid()}-{gpu.device}.lock"
             lock = stack.enter_context(path.open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

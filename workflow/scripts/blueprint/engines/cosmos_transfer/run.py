@@ -138,7 +138,7 @@ def _run_batch(
         write_json(path, sample(clip, variant, options.settings))
     line = command(root, specs, out, options.settings, len(gpus))
     log.info("running %s", " ".join(line))
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(str(gpu.index) for gpu in gpus)}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(gpu.device for gpu in gpus)}
     environment["PYTHONUNBUFFERED"] = "1"  # its progress appears in the log as it goes
     if options.settings["model"] == DISTILLED:
         environment["COSMOS_EXPERIMENTAL_CHECKPOINTS"] = "1"  # the checkpoint is registered only then

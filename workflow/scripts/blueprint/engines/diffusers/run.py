@@ -106,7 +106,7 @@ def execution_device(gpus: int) -> Iterator[torch.device]:
         yield torch.device("cpu")
         return
     with held_gpus(1) as (gpu,):
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu.index)  # before CUDA starts: the card is then number 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu.device  # before CUDA starts: the card is then number 0
         if not torch.cuda.is_available():
             raise UserError(f"torch {torch.__version__} cannot use GPU {gpu.index} ({gpu.name}, driver {gpu.driver}).")
         yield torch.device("cuda:0")

@@ -172,7 +172,7 @@ def run(
     """
     log.info("running %s", " ".join(command))
     environment = os.environ | ASKED_FOR | {"IMAGINAIRE_OUTPUT_ROOT": str(output.resolve()), "PYTHONUNBUFFERED": "1"}
-    environment |= {"PYTHONPATH": str(folder.resolve()), "CUDA_VISIBLE_DEVICES": ",".join(str(g.index) for g in gpus)}
+    environment |= {"PYTHONPATH": str(folder.resolve()), "CUDA_VISIBLE_DEVICES": ",".join(gpu.device for gpu in gpus)}
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="blueprint-") as private:  # a short path: sockets are made there
         process = subprocess.Popen(
