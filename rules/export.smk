@@ -26,7 +26,8 @@ rule export_layout:
     conda:
         "../envs/metrics.yaml"
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.dataset).parents[1],
+        recorded=RESULTS,
         spec=as_json(PLAN.export_spec()),
         code=program_digest("export"),
     message:

@@ -26,7 +26,8 @@ rule train:
         gpu=training("gpus"),
         machine=training("machine"),
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.parameters).parents[2],
+        recorded=RESULTS,
         spec=training("spec"),
         module=TRAINER.module,
         code=program_digest("train", loads=TRAINER.module, register="blueprint.train.trainers"),
@@ -43,8 +44,10 @@ rule evaluate:
     input:
         lambda wildcards: expand(rules.train.output.parameters, set={wildcards.model} - {"base"}),
         verdicts=rules.train.input.verdicts,
+        scenes=rules.train.input.scenes,
         clips=rules.train.input.clips,
         variants=rules.train.input.variants,
+        provenance=rules.train.input.provenance,
         environment=rules.train.input.environment,
     output:
         scores="<results>/training/{model}/scores.json",
@@ -62,7 +65,8 @@ rule evaluate:
         gpu=1 if TRAINER.vram_gb else 0,
         machine=training("machine"),
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.scores).parents[2],
+        recorded=RESULTS,
         spec=training("spec"),
         module=TRAINER.module,
         parameters=lambda wildcards, input: f"--parameters {input[0]}" if wildcards.model in TRAINING_SETS else "",
@@ -89,7 +93,8 @@ rule training:
     conda:
         "../envs/metrics.yaml"
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.verdict).parents[1],
+        recorded=RESULTS,
         spec=training("spec"),
         code=program_digest("judge_training"),
     message:

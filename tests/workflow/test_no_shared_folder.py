@@ -1,0 +1,74 @@
+"""Jobs that share no file system: what a rule names, and a whole run on nothing but a storage."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from same_results import differences
+from small_runs import small_config
+from workflow_runs import REPOSITORY, clean_environment, copy_checkout, git, snakemake, write_config
+
+PLUGINS = Path(__file__).parents[1] / "executors"
+JOBS_OWN = {".snakemake/", "resources/embeddings"}
+"""Folders that a job makes for itself, in its working directory."""
+
+
+def bodies():
+    """The text of every rule, by name."""
+    for path in sorted((REPOSITORY / "rules").glob("*.smk")):
+        yield from re.findall(r"^rule (\w+):\n((?:[ \t].*\n|\n)+)", path.read_text(), re.MULTILINE)
+
+
+def test_no_program_is_told_a_folder_by_name():
+    """A folder is that of a declared file; what `params` name outright reaches no program."""
+    assert len(list(bodies())) >= 20
+    for rule, body in bodies():
+        if "    shell:" not in body:
+            continue
+        declared, shell = body.split("    shell:")
+        told = set(re.findall(r"\{params\.(\w+)", shell))
+        named = set(re.findall(r"^        (\w+)=.*(?:RESULTS|BENCHMARKS)", declared.split("    params:")[-1], re.M))
+        derived = set(re.findall(r"^        (\w+)=lambda wildcards, (?:input|output):", declared, re.M))
+        assert told & named <= derived, rule
+        written = {word for word in re.findall(r"""[ =]([\w.]+/[\w./{}]*)""", shell) if "SCRIPTS" not in word}
+        assert all(word.startswith(tuple(JOBS_OWN)) for word in written), rule
+
+
+def run_elsewhere(folder, config, *targets, **variables):
+    """Run a copy of the workflow whose jobs share nothing but a storage; return the storage."""
+    checkout, storage, jobs = copy_checkout(folder / "checkout"), folder / "storage", folder / "jobs"
+    for made in (storage, jobs):
+        made.mkdir(exist_ok=True)
+    write_config(checkout, config)
+    git(checkout, "init", "--quiet")
+    git(checkout, "add", "--all")
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", *targets, "--configfile", "config.yaml", "--executor", "elsewhere"),
+            *("--jobs", "2", "--shared-fs-usage", "none", "--default-storage-provider", "fs"),
+            *("--default-storage-prefix", str(storage), "--seconds-between-status-checks", "0"),
+        ],
+        cwd=checkout,
+        env=clean_environment() | {"PYTHONPATH": str(PLUGINS), "BLUEPRINT_TEST_FOLDERS": str(jobs)} | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stdout
+    assert not [path for path in jobs.iterdir() if path.is_dir()], "every job's folder is gone"
+    assert not (checkout / "results").exists(), "nothing was made here"
+    return storage
+
+
+@pytest.mark.slow
+def test_the_whole_chain_without_a_shared_folder_makes_the_same_results(tmp_path):
+    config = small_config(clips=[{"name": "orbit", "path": "orbit"}])
+    (tmp_path / "local").mkdir()
+    snakemake(tmp_path / "local", write_config(tmp_path / "local", config))
+    storage = run_elsewhere(tmp_path, config)
+    assert differences(tmp_path / "local" / "results", storage / "results") == []
