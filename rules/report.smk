@@ -86,12 +86,14 @@ rule report:
         ),
         markers=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
         # Read where they lie; where no folder is shared, they must be brought.
-        benchmarks=[]
-        if SHARES_FOLDER
-        else [
-            *expand(f"{TIMES}/{{stage}}.tsv", facility=FACILITIES, stage=["preflight", "fidelity", "summary"]),
-            *of_clips([f"{TIMES}/{stage}/{{clip}}.tsv" for stage in STAGES_OF_CLIPS], *FACILITIES),
-        ],
+        benchmarks=(
+            []
+            if SHARES_FOLDER
+            else [
+                *expand(f"{TIMES}/{{stage}}.tsv", facility=FACILITIES, stage=["preflight", "fidelity", "summary"]),
+                *of_clips([f"{TIMES}/{stage}/{{clip}}.tsv" for stage in STAGES_OF_CLIPS], *FACILITIES),
+            ]
+        ),
     output:
         page=report("<results>/report.html", caption="../workflow/report/page.rst", category="Report"),
     log:

@@ -1,7 +1,8 @@
 """Jobs that share no file system: what a rule names, and a whole run on nothing but a storage."""
 
-import os
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ from small_runs import small_config
 from workflow_runs import REPOSITORY, clean_environment, copy_checkout, git, snakemake, write_config
 
 PLUGINS = Path(__file__).parents[1] / "executors"
+NEEDS_RSYNC = pytest.mark.skipif(
+    not shutil.which("rsync"),
+    reason="rsync, by which the storage plugin `fs` copies, is not on this machine (.ci/run installs it)",
+)
 JOBS_OWN = {".snakemake/", "resources/embeddings"}
 """Folders that a job makes for itself, in its working directory."""
 
@@ -65,6 +70,24 @@ def run_elsewhere(folder, config, *targets, **variables):
     return storage
 
 
+@NEEDS_RSYNC
+@pytest.mark.slow
+def test_a_users_scan_comes_from_the_storage_and_a_secret_as_a_declared_variable(finished_run, tmp_path):
+    """No job has the scan but those that it is an input of; the token is in no command and in nothing printed."""
+    config = small_config(facilities=[{"name": "hall", "scene": "scans/hall.ply"}])
+    for place in ("checkout", "storage"):
+        (tmp_path / place / "scans").mkdir(parents=True)
+        shutil.copy(finished_run / "resources/demo/kitchen.ply", tmp_path / place / "scans/hall.ply")
+    (tmp_path / "checkout/.gitignore").write_text("scans/\n")
+    token = "hf_of_a_test"
+    storage = run_elsewhere(tmp_path, config, "results/hall/clips/orbit/cameras.json", HF_TOKEN=token)
+    made = json.loads((storage / "results/hall/clips/orbit/cameras.json").read_text())
+    assert made == json.loads((finished_run / "results/kitchen/clips/orbit/cameras.json").read_text())
+    printed = [path.read_text() for path in (tmp_path / "jobs").glob("*.txt")]
+    assert len(printed) == 3 and all(text.startswith("given HF_TOKEN\n") and token not in text for text in printed)
+
+
+@NEEDS_RSYNC
 @pytest.mark.slow
 def test_the_whole_chain_without_a_shared_folder_makes_the_same_results(tmp_path):
     config = small_config(clips=[{"name": "orbit", "path": "orbit"}])

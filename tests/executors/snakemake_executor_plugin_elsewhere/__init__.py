@@ -39,6 +39,7 @@ class Executor(RemoteExecutor):
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "OMP_NUM_THREADS") if name in os.environ}
         printed = folder.with_suffix(".txt")
         with printed.open("w") as stream:
+            print("given", *sorted(self.envvars()), file=stream, flush=True)
             process = subprocess.Popen(
                 ["sh", "-c", self.format_job_exec(job)],
                 cwd=folder,

@@ -31,6 +31,13 @@ def is_a_look(argv: Sequence[str]) -> bool:
     return bool(targets) and set(targets) <= {"preflight", "audit"}
 
 
+def executor_of(argv: Sequence[str]) -> Any:
+    """The settings that an executor has in common with all others; the plugin is not known yet while rules are read."""
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry  # absent where jobs run
+
+    return ExecutorPluginRegistry().get_plugin(_parsed(tuple(argv)).executor or "local").common_settings
+
+
 @lru_cache
 def _parsed(argv: tuple[str, ...]) -> Any:
     from snakemake.cli import parse_args  # absent where jobs run
