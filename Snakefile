@@ -14,6 +14,7 @@ include: "rules/fidelity.smk"
 include: "rules/enrich.smk"
 include: "rules/metrics.smk"
 include: "rules/report.smk"
+include: "rules/track.smk"
 include: "rules/rerun.smk"
 include: "rules/export.smk"
 include: "rules/train.smk"
@@ -25,6 +26,7 @@ rule all:
     input:
         "<results>/report.html",
         PASSED if config["metrics"]["fail_run"] else [],
+        TRACKED if "track" in config["report"] else [],
         # Every product and not the report alone: Snakemake makes a deleted file again only if it is asked for.
         of_clips("<results>/{facility}/clips/{clip}/rgb.mp4", *FACILITIES),
         of_clips("<results>/{facility}/clips/{clip}/depth.mp4", *FACILITIES),

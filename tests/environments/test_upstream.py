@@ -391,8 +391,7 @@ def test_post_deploy_of_dreamdojo_adds_what_its_code_imports(dreamdojo, tmp_path
     supplements.write_text(re.search(r"^piq==.*\n", supplements.read_text(), re.MULTILINE)[0])
     finished = run_post_deploy("dreamdojo", tmp_path, dreamdojo_pins(*dreamdojo), checkout / "workflow" / "scripts")
     assert finished.returncode == 0, finished.stderr
-    assert "torch is what it was" in finished.stderr
-    assert "dreamdojo: all modules import" in finished.stderr
+    assert "torch is what it was" in finished.stderr and "dreamdojo: all modules import" in finished.stderr
     installation = lock_of(tmp_path / "prefix", checkout / "envs", "python").upstream
     assert installation.supplements["piq"] == "0.8.0"
     assert upstream_differences(installation) == []

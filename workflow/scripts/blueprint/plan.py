@@ -155,6 +155,18 @@ class Plan:
             "variants": list(self.variants),
         }
 
+    def tracking_spec(self) -> Spec:
+        """Where a run is tracked, and what of it.
+
+        Raises:
+            UserError: the configuration names no server.
+        """
+        report = self.config["report"]
+        if "track" not in report:
+            raise UserError("report.track: not set. Give it the `uri` of an MLflow server (config/README.md).")
+        where = {"experiment": report["title"], **report["track"]}
+        return {**where, "facilities": {facility: list(clips) for facility, clips in self.clips.items()}}
+
     def comparison_spec(self) -> Spec:
         """All that the comparison of two runs depends on, besides their summaries."""
         return {"title": self.config["report"]["title"], "baseline": self.config["baseline"]}

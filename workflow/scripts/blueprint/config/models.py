@@ -161,6 +161,13 @@ class Metrics(Section):
     fail_run: bool = key("Let the run fail when a verdict is `fail`.", False)
 
 
+class Track(Section):
+    """Where scores, verdicts and pictures are kept beside those of other runs."""
+
+    uri: str = key("Address of an MLflow server, such as `https://mlflow.example.org`.", min_length=1)
+    experiment: str | None = key("Name of the MLflow experiment (default: `report.title`).", None, min_length=1)
+
+
 class Report(Section):
     """The page a person looks at."""
 
@@ -172,6 +179,7 @@ class Report(Section):
         le=1920,
         multiple_of=2,
     )
+    track: Track | None = key("Put scores, verdicts and pictures on an MLflow server too; not set: nothing is.", None)
 
 
 _COMPOSED: dict[tuple[int, ...], tuple[tuple[Any, ...], type[Section]]] = {}

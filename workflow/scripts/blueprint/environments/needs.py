@@ -44,6 +44,7 @@ STAGES = {
     "render": Needs(("torch", "numpy", "scipy", "numba", "gsply", "av", "cv2"), gpu_modules=("gsplat.csrc",)),
     "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "pyarrow", "plotly", "jinja2")),
     "recording": Needs(("rerun", "numpy", "gsply", "av", "cv2"), disk_gb=1.0),
+    "tracking": Needs(("mlflow", "rich"), disk_gb=0.4),
     "dreamdojo": Needs(
         ("numpy", "av"),
         Upstream(

@@ -115,8 +115,10 @@ def window_box(row: int, column: int, side_px: int, width: int, height: int) -> 
 
 
 def place_name(box: list[float]) -> str:
-    """Where in the frame a window lies, in words."""
+    """Where in the frame a window lies, in words: `in the upper right`, `on the left`, `in the middle`."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     row = "upper" if y < 1 / 3 else "lower" if y > 2 / 3 else ""
     column = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
-    return " ".join(filter(None, (row, column))) or "in the middle"
+    if column and not row:
+        return f"on the {column}"
+    return " ".join(("in the", row, column or "part")) if row else "in the middle"

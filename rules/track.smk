@@ -1,0 +1,28 @@
+# Track: scores, verdicts and pictures of each facility on an MLflow server, where report.track names one.
+
+
+TRACKED = "<results>/tracked.json"
+
+
+rule track:
+    input:
+        page="<results>/report.html",
+        verdicts=expand("<results>/{facility}/summary.json", facility=FACILITIES),
+        previews=of_clips("<results>/{facility}/previews/{clip}.json", *FACILITIES),
+        scans=expand("<results>/{facility}/fidelity.json", facility=FACILITIES),
+        environment="<results>/preflight/tracking.json",
+    output:
+        record=TRACKED,
+    log:
+        "<logs>/track.log",
+    conda:
+        "../envs/tracking.yaml"
+    params:
+        spec=lambda wildcards: as_json(stated(PLAN.tracking_spec)),
+        code=program_digest("track"),
+        results=lambda wildcards: RESULTS,
+    message:
+        "Tracking the run"
+    shell:
+        "python $BLUEPRINT_SCRIPTS/track.py --results {params.results:q} --spec {params.spec:q} --output {output.record:q}"
+        " > {log:q} 2>&1"
