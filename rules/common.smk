@@ -90,8 +90,8 @@ pathvars:
 
 
 RESULTS, BENCHMARKS = map(workflow.pathvars.apply, ("<results>", "<benchmarks>"))
-# Where not, a job has the files that are its inputs and no other. (`recorded` in `params` is told to no program: it
-# keeps finished results, which were recorded with such names of folders, from being made again.)
+# Where not, a job has the files that are its inputs and no other.
+# `recorded` in `params` is told to no program: earlier results were recorded with it, and are not made again.
 SHARES_FOLDER = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
 
 
@@ -103,6 +103,12 @@ gc.set_threshold(200_000, 50, 100)
 def as_json(value):
     """A value as canonical JSON text: what a rule's `params` hand to a program, and what tells Snakemake it changed."""
     return json.dumps(value, sort_keys=True)
+
+
+def brought(files):
+    """Inputs where jobs share no folder. Elsewhere they are read where they lie, beside inputs that the same jobs made:
+    as inputs there, too, they would make finished results again."""
+    return [] if SHARES_FOLDER else files
 
 
 def as_seen_by_job(path, file, written):

@@ -85,11 +85,8 @@ rule report:
             "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
         ),
         markers=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
-        # Read where they lie; where no folder is shared, they must be brought.
-        benchmarks=(
-            []
-            if SHARES_FOLDER
-            else [
+        benchmarks=brought(
+            [
                 *expand(f"{TIMES}/{{stage}}.tsv", facility=FACILITIES, stage=["preflight", "fidelity", "summary"]),
                 *of_clips([f"{TIMES}/{stage}/{{clip}}.tsv" for stage in STAGES_OF_CLIPS], *FACILITIES),
             ]
@@ -105,7 +102,8 @@ rule report:
         code=program_digest("report"),
         results=lambda wildcards, output: Path(output.page).parent,
         benchmarks=lambda wildcards, output: as_seen_by_job(BENCHMARKS, output.page, f"{RESULTS}/report.html"),
-        recorded=[RESULTS, BENCHMARKS],
+        recorded=RESULTS,
+        recorded_too=BENCHMARKS,
     message:
         "Writing {output.page}"
     shell:

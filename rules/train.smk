@@ -44,10 +44,10 @@ rule evaluate:
     input:
         lambda wildcards: expand(rules.train.output.parameters, set={wildcards.model} - {"base"}),
         verdicts=rules.train.input.verdicts,
-        scenes=rules.train.input.scenes,
+        scenes=brought(rules.train.input.scenes),
         clips=rules.train.input.clips,
         variants=rules.train.input.variants,
-        provenance=rules.train.input.provenance,
+        provenance=brought(rules.train.input.provenance),
         environment=rules.train.input.environment,
     output:
         scores="<results>/training/{model}/scores.json",
