@@ -112,8 +112,8 @@ def brought(files):
 
 
 def as_seen_by_job(path, file, written):
-    """A path as a job finds it, told by a file of that job and how the rule writes it: jobs that share no folder with
-    this process have all their files below a place of their own."""
+    """A path as a job finds it, by one of its files and what rules call that. Jobs that share no folder with this process
+    have all their files below a place of their own."""
     return f"{str(file).removesuffix(written)}{path}"
 
 

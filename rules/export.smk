@@ -27,7 +27,7 @@ rule export_layout:
         "../envs/metrics.yaml"
     params:
         results=lambda wildcards, output: Path(output.dataset).parents[1],
-        recorded=RESULTS,
+        recorded=lambda wildcards: RESULTS,
         spec=as_json(PLAN.export_spec()),
         code=program_digest("export"),
     message:

@@ -35,7 +35,7 @@ rule summary:
         spec=lambda wildcards: as_json(PLAN.summary_spec(wildcards.facility, ENVS)),
         code=program_digest("summary"),
         results=lambda wildcards, output: Path(output.table).parents[1],
-        recorded=RESULTS,
+        recorded=lambda wildcards: RESULTS,
     message:
         "Summing up {wildcards.facility}"
     shell:
@@ -102,8 +102,8 @@ rule report:
         code=program_digest("report"),
         results=lambda wildcards, output: Path(output.page).parent,
         benchmarks=lambda wildcards, output: as_seen_by_job(BENCHMARKS, output.page, f"{RESULTS}/report.html"),
-        recorded=RESULTS,
-        recorded_too=BENCHMARKS,
+        recorded=lambda wildcards: RESULTS,
+        recorded_too=lambda wildcards: BENCHMARKS,
     message:
         "Writing {output.page}"
     shell:

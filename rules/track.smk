@@ -25,7 +25,7 @@ rule track:
         spec=lambda wildcards: as_json(stated(PLAN.tracking_spec)),
         code=program_digest("track"),
         results=lambda wildcards, output: Path(output.record).parent,
-        recorded=RESULTS,
+        recorded=lambda wildcards: RESULTS,
     message:
         "Tracking the run"
     shell:
