@@ -85,5 +85,6 @@ def test_the_executor_is_known_while_rules_are_read():
     """By it is decided whether a secret stays in memory here or goes into the environment of jobs elsewhere."""
     assert executor_of(["--cores", "2"]).local_exec
     assert executor_of(["--cores", "2", "-n", "results/report.html"]).local_exec
+    assert executor_of(["--an-option-of-another-program"]).local_exec
     slurm = executor_of(["--executor", "slurm", "--jobs", "4"])
     assert not slurm.local_exec and not slurm.pass_envvar_declarations_to_cmd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -32,10 +32,16 @@ def is_a_look(argv: Sequence[str]) -> bool:
 
 
 def executor_of(argv: Sequence[str]) -> Any:
-    """The settings that an executor has in common with all others; the plugin is not known yet while rules are read."""
+    """The settings that an executor has in common with all others; the plugin is not known yet while rules are read.
+
+    Arguments that are not Snakemake's, of a program that calls it as a library, are taken for a local run.
+    """
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry  # absent where jobs run
 
-    return ExecutorPluginRegistry().get_plugin(_parsed(tuple(argv)).executor or "local").common_settings
+    name = "local"
+    with suppress(SystemExit):
+        name = _parsed(tuple(argv)).executor or name
+    return ExecutorPluginRegistry().get_plugin(name).common_settings
 
 
 @lru_cache
