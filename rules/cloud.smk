@@ -8,7 +8,7 @@ if workflow.is_main_process:
     KEYS = stated(cloud_settings.secrets_at_hand)
     JOB_KEYS = ("HF_TOKEN",)
 
-    from blueprint.cloud.command_line import is_a_look, is_real_run
+    from blueprint.cloud.command_line import executor_of, is_a_look, is_real_run
 
     if CLOUD is not None and is_a_look(sys.argv[1:]):
         JOB_KEYS = KEYS  # the table of host checks is made by a job
@@ -27,10 +27,16 @@ if workflow.is_main_process:
             nothing_to_do=lambda: workflow.scheduler is not None and not len(workflow.dag),
         )
     job_keys = {name: value for name, value in KEYS.items() if name in JOB_KEYS}
-    if workflow.executor_plugin is None or workflow.local_exec:
+    executor = executor_of(sys.argv[1:]) if job_keys else None
+    if executor is None or executor.local_exec:
         secret.conceal(job_keys)
     else:
-        os.environ.update(job_keys)  # all that reaches jobs on other machines
+        secret.conceal({})
+        os.environ.update(job_keys)  # all that reaches jobs on other machines that are given this environment
+        if not executor.pass_envvar_declarations_to_cmd:  # the others, by an executor that writes them into no script
+
+            envvars:
+                *job_keys,
 
     if CLOUD is not None and is_real_run(sys.argv[1:]):
         # Here and not in onstart, which comes after the jobs are planned and the environments built.

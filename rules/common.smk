@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.sourcecache import HostingProviderFile
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 
 def checkout_of(rules):
@@ -89,6 +90,8 @@ pathvars:
 
 
 RESULTS, BENCHMARKS = map(workflow.pathvars.apply, ("<results>", "<benchmarks>"))
+# Where not, a job has the files that are its inputs and no other.
+SHARES_FOLDER = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
 
 
 # A plan of thousands of jobs is millions of objects that all stay: looking for garbage among them takes a fifth of the time.
@@ -99,6 +102,18 @@ gc.set_threshold(200_000, 50, 100)
 def as_json(value):
     """A value as canonical JSON text: what a rule's `params` hand to a program, and what tells Snakemake it changed."""
     return json.dumps(value, sort_keys=True)
+
+
+def brought(files):
+    """Inputs where jobs share no folder. Elsewhere they are read where they lie, beside inputs that the same jobs made:
+    as inputs there, too, they would make finished results again."""
+    return [] if SHARES_FOLDER else files
+
+
+def as_seen_by_job(path, file, written):
+    """A path as a job finds it, by one of its files and what rules call that. Jobs that share no folder with this process
+    have all their files below a place of their own."""
+    return f"{str(file).removesuffix(written)}{path}"
 
 
 def one_of(names):

@@ -31,7 +31,7 @@ rule enrich:
         spec=lambda wildcards: as_json(PLAN.enrich_specs[wildcards.facility, wildcards.clip]),
         code=program_digest("enrich", loads=PLAN.engine.module, register="blueprint.engines"),
         pixels=program_digest("", loads=PLAN.engine.module, register="blueprint.engines"),  # a variant is kept by it
-        folder=lambda wildcards: f"{RESULTS}/{wildcards.facility}/enriched/{wildcards.clip}",
+        folder=lambda wildcards, output: Path(output.clips[0]).parent,
     message:
         "Enriching {wildcards.facility}/{wildcards.clip}"
     shell:

@@ -26,7 +26,7 @@ rule export_layout:
     conda:
         "../envs/metrics.yaml"
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.dataset).parents[1],
         spec=as_json(PLAN.export_spec()),
         code=program_digest("export"),
     message:

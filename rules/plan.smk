@@ -4,7 +4,7 @@ from blueprint.plan import make_plan, repositories_needed
 from blueprint.train.keys import TRAINING_SETS
 from blueprint.train.trainers import TRAINERS
 
-PLAN = stated(make_plan, config, CONFIG_SOURCE)
+PLAN = stated(make_plan, config, CONFIG_SOURCE, workflow.is_main_process or SHARES_FOLDER)
 FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)
 
 

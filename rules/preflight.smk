@@ -65,7 +65,7 @@ rule preflight:
         "../envs/orchestration.yaml"
     params:
         spec=lambda wildcards: as_json(config),
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, input: Path(input.scenes[0]).parents[1],
         settings=f"--settings {CLOUD}" if CLOUD else "",
     message:
         "Checking this machine"

@@ -5,6 +5,8 @@ report: "../workflow/report/workflow.rst"
 
 
 PASSED = "<results>/passed.txt"
+TIMES = "<benchmarks>/{facility}"
+STAGES_OF_CLIPS = ("cameras", "render", "enrich", "metrics", "diversity", "previews")
 
 
 rule summary:
@@ -32,7 +34,7 @@ rule summary:
     params:
         spec=lambda wildcards: as_json(PLAN.summary_spec(wildcards.facility, ENVS)),
         code=program_digest("summary"),
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.table).parents[1],
     message:
         "Summing up {wildcards.facility}"
     shell:
@@ -82,6 +84,12 @@ rule report:
             "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
         ),
         markers=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
+        benchmarks=brought(
+            [
+                *expand(f"{TIMES}/{{stage}}.tsv", facility=FACILITIES, stage=["preflight", "fidelity", "summary"]),
+                *of_clips([f"{TIMES}/{stage}/{{clip}}.tsv" for stage in STAGES_OF_CLIPS], *FACILITIES),
+            ]
+        ),
     output:
         page=report("<results>/report.html", caption="../workflow/report/page.rst", category="Report"),
     log:
@@ -91,8 +99,8 @@ rule report:
     params:
         spec=as_json(PLAN.report_spec()),
         code=program_digest("report"),
-        results=lambda wildcards: RESULTS,
-        benchmarks=lambda wildcards: BENCHMARKS,
+        results=lambda wildcards, output: Path(output.page).parent,
+        benchmarks=lambda wildcards, output: as_seen_by_job(BENCHMARKS, output.page, f"{RESULTS}/report.html"),
     message:
         "Writing {output.page}"
     shell:

@@ -9,7 +9,11 @@ rule track:
         page="<results>/report.html",
         verdicts=expand("<results>/{facility}/summary.json", facility=FACILITIES),
         previews=of_clips("<results>/{facility}/previews/{clip}.json", *FACILITIES),
+        tables=expand("<results>/{facility}/summary.csv", facility=FACILITIES),
         scans=expand("<results>/{facility}/fidelity.json", facility=FACILITIES),
+        pictures=expand(
+            "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
+        ),
         environment="<results>/preflight/tracking.json",
     output:
         record=TRACKED,
@@ -20,7 +24,7 @@ rule track:
     params:
         spec=lambda wildcards: as_json(stated(PLAN.tracking_spec)),
         code=program_digest("track"),
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.record).parent,
     message:
         "Tracking the run"
     shell:

@@ -1,4 +1,7 @@
 # Train: does a world model get better at the facility for having seen its clips? `snakemake training` answers.
+PARAMETERS = "<results>/training/{set}/parameters.pt"
+
+
 rule train:
     input:
         verdicts=expand("<results>/{facility}/summary.json", facility=FACILITIES),
@@ -11,7 +14,7 @@ rule train:
         provenance=of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
         environment=f"<results>/preflight/{TRAINER.environment}.json",
     output:
-        parameters="<results>/training/{set}/parameters.pt",
+        parameters=PARAMETERS,
         training="<results>/training/{set}/training.json",
     log:
         "<logs>/training/train-{set}.log",
@@ -26,7 +29,7 @@ rule train:
         gpu=training("gpus"),
         machine=training("machine"),
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.parameters).parents[2],
         spec=training("spec"),
         module=TRAINER.module,
         code=program_digest("train", loads=TRAINER.module, register="blueprint.train.trainers"),
@@ -41,10 +44,12 @@ rule train:
 
 rule evaluate:
     input:
-        lambda wildcards: expand(rules.train.output.parameters, set={wildcards.model} - {"base"}),
+        lambda wildcards: expand(PARAMETERS, set={wildcards.model} - {"base"}),
         verdicts=rules.train.input.verdicts,
+        scenes=brought(rules.train.input.scenes),
         clips=rules.train.input.clips,
         variants=rules.train.input.variants,
+        provenance=brought(rules.train.input.provenance),
         environment=rules.train.input.environment,
     output:
         scores="<results>/training/{model}/scores.json",
@@ -62,7 +67,7 @@ rule evaluate:
         gpu=1 if TRAINER.vram_gb else 0,
         machine=training("machine"),
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.scores).parents[2],
         spec=training("spec"),
         module=TRAINER.module,
         parameters=lambda wildcards, input: f"--parameters {input[0]}" if wildcards.model in TRAINING_SETS else "",
@@ -89,7 +94,7 @@ rule training:
     conda:
         "../envs/metrics.yaml"
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards, output: Path(output.verdict).parents[1],
         spec=training("spec"),
         code=program_digest("judge_training"),
     message:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from blueprint.video import read_video
 
@@ -16,7 +17,8 @@ from blueprint.video import read_video
 def differences(one: Path, other: Path) -> list[str]:
     """What differs between two `results` folders; empty when they are the same.
 
-    Videos are compared by their decoded frames, archives by their arrays, JSON and pages without what they keep under
+    Videos are compared by their decoded frames, archives by their arrays, parameters by
+    their tensors, JSON and pages without what they keep under
     the key ``run`` (seconds, machine, time of day), everything else by its bytes. Hidden files do not count.
     """
     files = {path: root for root in (other, one) for path in visible_files(root)}
@@ -45,6 +47,11 @@ def same_file(one: Path, other: Path) -> bool:
             arrays = dict(np.load(one)), dict(np.load(other))
             return arrays[0].keys() == arrays[1].keys() and all(
                 np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0]
+            )
+        case ".pt":  # an archive that holds the name of the file it was first written to
+            tensors = [torch.load(path, weights_only=True) for path in (one, other)]
+            return tensors[0].keys() == tensors[1].keys() and all(
+                torch.equal(tensors[0][key], tensors[1][key]) for key in tensors[0]
             )
         case ".json":
             return without_run(json.loads(one.read_text())) == without_run(json.loads(other.read_text()))

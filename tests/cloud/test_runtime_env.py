@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from blueprint.cloud.command_line import executor_of
 from workflow_runs import REPOSITORY, clean_environment
 
 WORKFLOW = """
@@ -78,3 +79,12 @@ def test_a_bad_file_is_named_without_its_text(checkout, text, mode):
     done = run(checkout, "-n")
     assert done.returncode != 0 and "canary" not in done.stdout
     assert ("chmod 600" if mode == 0o644 else "runtime.env: line 1 is not NAME=value") in done.stdout
+
+
+def test_the_executor_is_known_while_rules_are_read():
+    """By it is decided whether a secret stays in memory here or goes into the environment of jobs elsewhere."""
+    assert executor_of(["--cores", "2"]).local_exec
+    assert executor_of(["--cores", "2", "-n", "results/report.html"]).local_exec
+    assert executor_of(["--an-option-of-another-program"]).local_exec
+    slurm = executor_of(["--executor", "slurm", "--jobs", "4"])
+    assert not slurm.local_exec and not slurm.pass_envvar_declarations_to_cmd

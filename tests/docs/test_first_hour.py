@@ -18,6 +18,7 @@ from workflow_runs import GUITAR, REPOSITORY, git, write_conda_stub
 
 pytestmark = pytest.mark.slow
 SHOWN_ELSEWHERE = {
+    r".*--profile profiles/slurm": "wants a cluster: tests/slurm/test_slurm.py",
     r"make test": "runs the suite that this test is part of",
     r"make lock": "asks the package index for every package: tests/environments/test_lock.py",
     r"make gpu-check|.*gpu_check\.py": "is for a machine with a GPU: tests/environments/test_gpu_check.py",

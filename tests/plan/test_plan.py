@@ -120,6 +120,14 @@ def test_what_cannot_be_made_is_said_before_any_job(case):
         assert part in str(refused.value)
 
 
+def test_a_job_without_a_shared_folder_is_planned_as_here():
+    """It has none of the files that the configuration names but its own inputs."""
+    config = complete(small_config(facilities=[{"name": "hall", "scene": "nowhere.ply"}]), "c.yaml")
+    with pytest.raises(UserError, match=r"nowhere\.ply"):
+        make_plan(config, "c.yaml")
+    assert list(make_plan(config, "c.yaml", files_are_here=False).clips["hall"]) == ["orbit", "sweep"]
+
+
 def test_a_run_to_compare_with(tmp_path):
     with pytest.raises(UserError, match="say which results to compare with"):
         plan().baseline_summaries()

@@ -236,18 +236,20 @@ def _without(values: Mapping[str, Any], facts_of_the_machine: Iterable[str]) -> 
     return {key: value for key, value in values.items() if key not in facts_of_the_machine}
 
 
-def make_plan(config: Mapping[str, Any], source: str) -> Plan:
+def make_plan(config: Mapping[str, Any], source: str, files_are_here: bool = True) -> Plan:
     """Plan a run.
 
     Args:
         config: the completed configuration.
         source: the file that messages name.
+        files_are_here: look at the files that the configuration names; a job without a shared folder has only its own.
 
     Raises:
         UserError: a file that the configuration names is absent or of another kind, a variant cannot be made by the
             engine, or frames are too small for a score.
     """
-    refuse_unusable_files(config, source)
+    if files_are_here:
+        refuse_unusable_files(config, source)
     facilities = {
         facility["name"]: {**facility, "metres_per_unit": metres_per_unit(facility)}
         for facility in config["facilities"]

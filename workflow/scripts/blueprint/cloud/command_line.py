@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -29,6 +29,19 @@ def is_a_look(argv: Sequence[str]) -> bool:
     """Whether nothing but checks is asked for, which end no machine."""
     targets = _parsed(tuple(argv)).targets
     return bool(targets) and set(targets) <= {"preflight", "audit"}
+
+
+def executor_of(argv: Sequence[str]) -> Any:
+    """The settings that an executor has in common with all others; the plugin is not known yet while rules are read.
+
+    Arguments that are not Snakemake's, of a program that calls it as a library, are taken for a local run.
+    """
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry  # absent where jobs run
+
+    name = "local"
+    with suppress(SystemExit):
+        name = _parsed(tuple(argv)).executor or name
+    return ExecutorPluginRegistry().get_plugin(name).common_settings
 
 
 @lru_cache
