@@ -24,6 +24,7 @@ rule enrich:
         f"../envs/{PLAN.engine.environment}.yaml"
     threads: 2
     resources:
+        runtime=minutes("enrich.py"),
         gpu=PLAN.engine.gpus(config["enrich"]),
         # Facts of this machine: they decide no pixel, so they are resources and not parameters.
         machine=as_json(PLAN.engine.machine(config["enrich"])),

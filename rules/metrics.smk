@@ -22,6 +22,7 @@ rule metrics:
         "../envs/metrics.yaml"
     threads: 2
     resources:
+        runtime=minutes("metrics.py"),
         torch_home=config["metrics"]["torch_home"],  # where this machine keeps weights decides no score
     params:
         scores=as_json(list(catalogue.code_digests(config["metrics"]["names"]).items())),  # in this order

@@ -1,4 +1,5 @@
 # The plan: the facilities, clips and variants of this run, by which the rules below are filled in.
+from blueprint.audit.estimate import job_limits_s
 from blueprint.metrics import weights
 from blueprint.plan import make_plan, repositories_needed
 from blueprint.train.keys import TRAINING_SETS
@@ -6,6 +7,8 @@ from blueprint.train.trainers import TRAINERS
 
 PLAN = stated(make_plan, config, CONFIG_SOURCE, workflow.is_main_process or SHARES_FOLDER)
 FACILITIES, CLIPS, VARIANTS = list(PLAN.facilities), PLAN.clips, list(PLAN.variants)
+# Published figures: what earlier jobs took here says little of the nodes of a cluster.
+LIMITS_S = job_limits_s(config, None)
 
 
 wildcard_constraints:
@@ -26,6 +29,12 @@ def of_clips(pattern, *facilities):
         for facility in facilities
         for path in expand(pattern, facility=facility, clip=CLIPS[facility], variant=VARIANTS)
     ]
+
+
+def minutes(program):
+    """`runtime` of a job, for executors that end jobs by it: ten times the audit's estimate, again as much each time."""
+    limit = int(LIMITS_S[program] / 60)
+    return lambda wildcards, attempt: attempt * limit
 
 
 def weights_at_hand(wildcards):

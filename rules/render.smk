@@ -44,6 +44,7 @@ rule render:
         "../envs/render.yaml"
     threads: 2
     resources:
+        runtime=minutes("render.py"),
         backend=config["render"]["backend"],  # a fact of the machine; both backends make the same image
     params:
         spec=as_json(PLAN.render_spec()),

@@ -73,7 +73,7 @@ def test_two_nodes_make_what_one_machine_makes_with_few_jobs(cluster, finished_r
     assert len(of_clips) == len(JOBS_OF_A_CLIP) * len(small_config()["clips"])
     assert {re.search(r"mem=(\w+)", job["TRES"])[1] for job in jobs} == {"1500M"}
     enrich = next(job for job in jobs if job["Comment"].startswith("rule_enrich"))
-    assert enrich["TimeLimit"] == "04:00:00"
+    assert enrich["TimeLimit"] == "01:00:00", "the estimate is seconds: an hour, at least"
 
 
 FAULTS = """

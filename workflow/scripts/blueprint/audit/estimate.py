@@ -34,12 +34,12 @@ class StageEstimate:
         return f"{self.stage}: {self.jobs} x {self.seconds / max(self.jobs, 1):.0f} s ({self.source})"
 
 
-def estimate(config: Mapping[str, Any], benchmarks: Path) -> list[StageEstimate]:
+def estimate(config: Mapping[str, Any], benchmarks: Path | None) -> list[StageEstimate]:
     """Seconds of each costly stage of a whole run.
 
     Args:
         config: the completed configuration.
-        benchmarks: the folder of Snakemake's benchmark tables, ``<facility>/<stage>/**.tsv``.
+        benchmarks: the folder of Snakemake's benchmark tables, ``<facility>/<stage>/**.tsv``; None: published figures.
 
     Raises:
         UserError: a benchmark table cannot be read.
@@ -54,14 +54,14 @@ def estimate(config: Mapping[str, Any], benchmarks: Path) -> list[StageEstimate]
     ]
 
 
-def job_limits_s(config: Mapping[str, Any], benchmarks: Path) -> dict[str, float]:
+def job_limits_s(config: Mapping[str, Any], benchmarks: Path | None) -> dict[str, float]:
     """The longest that a job may take, by the program it runs: ten times the estimate, and at least an hour."""
     stages = estimate(config, benchmarks)
     return {f"{stage.stage}.py": max(3600.0, 10 * stage.seconds / max(stage.jobs, 1)) for stage in stages}
 
 
-def _stage(stage: str, jobs: int, benchmarks: Path, published: tuple[float, str]) -> StageEstimate:
-    measured = _measured_seconds(benchmarks, stage)
+def _stage(stage: str, jobs: int, benchmarks: Path | None, published: tuple[float, str]) -> StageEstimate:
+    measured = _measured_seconds(benchmarks, stage) if benchmarks else []
     if measured:
         return StageEstimate(stage, jobs, jobs * mean(measured), f"mean of {len(measured)} earlier jobs")
     return StageEstimate(stage, jobs, *published)
