@@ -94,11 +94,15 @@ class Cluster:
         CONF.write_text(SETTINGS.format(ours=OURS, host=host, folder=self.folder, memory_mb=MEMORY_MB, **ports))
         for name in ("state", *NODES):
             (self.folder / name).mkdir()
-        self.start_munge()
-        self.start("slurmctld", "-D")
-        for node in NODES:
-            self.start_node(node)
-        wait_until(lambda: self.states() == dict.fromkeys(NODES, "idle"))
+        try:
+            self.start_munge()
+            self.start("slurmctld", "-D")
+            for node in NODES:
+                self.start_node(node)
+            wait_until(lambda: self.states() == dict.fromkeys(NODES, "idle"))
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def start_munge(self) -> None:

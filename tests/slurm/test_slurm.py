@@ -32,7 +32,6 @@ def profile(folder: Path, **changes: str) -> Path:
         "slurm_account=change-me": "slurm_account=test",
         "slurm_partition=change-me": "slurm_partition=main",
         r"mem_mb=\d+ \*": "mem_mb=1500 *",
-        r"  - enrich:gpu_model=.*\n": "",
         "latency-wait: 60": "latency-wait: 5",
         **changes,
     }
@@ -150,6 +149,7 @@ def test_every_fault_of_a_cluster_ends_well(cluster, tmp_path):
         process.kill()
     said = (tmp_path / "log").read_text()
     assert process.returncode == 0, said[-4000:]
+    assert "exceeded memory limit" in said
     ended = {job: journal.count(job, "ended") for job in ("quick", "memory", "time", "cancelled", "node", "restart")}
     assert ended == dict.fromkeys(ended, 1), "each was finished once"
     began = {job: journal.count(job, "began") for job in ended}

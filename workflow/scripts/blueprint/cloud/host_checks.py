@@ -27,7 +27,7 @@ from blueprint.cloud.settings import EXAMPLE_ENV, CloudSettings
 from blueprint.cloud.shutdown import PROVIDER_MODES, absence_problem, placeholder_problem
 from blueprint.engines import ENVIRONMENTS, engine, hub
 from blueprint.engines.base import Engine
-from blueprint.engines.gpu import check_vram, find_gpus
+from blueprint.engines.gpu import check_vram, visible_gpus
 from blueprint.errors import UserError
 from blueprint.plan import clips_of, planned_clips, repositories_needed, variants_of
 from blueprint.train.trainers import Trainer, trainer
@@ -131,7 +131,7 @@ def _gpus(config: Mapping[str, Any]) -> list[Check]:
     needed_gb = vram_needed_gb(config)
     if not needed_gb and backend != "gsplat":
         return [Check("GPU", "skip", f"engine {name} and render backend {backend} need none", "Nothing to do.")]
-    gpus = find_gpus()
+    gpus = visible_gpus()
     if not gpus:
         raise UserError(f"nvidia-smi finds none, and engine {name} with render backend {backend} needs one")
     old = _version(gpus[0].driver) < _version(OLDEST_DRIVER)
