@@ -27,8 +27,8 @@ demo: $(VENV)/.ready  ## render, enrich, score and report the demo kitchen on th
 	@if [ -t 1 ]; then set -- --logger rich; else set --; fi; $(SNAKEMAKE) --cores $(CORES) "$$@"
 	@echo "Open results/report.html in a browser."
 
-test: $(VENV)/.ready  ## run the tests
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu"
+test: $(VENV)/.ready  ## run the tests (those of tests/slurm start a Slurm of their own: pytest tests/slurm)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu" --ignore tests/slurm
 
 test-quick: $(VENV)/.ready  ## run the tests that start no workflow, within a minute
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu" $(QUICK)

@@ -154,9 +154,13 @@ class Cluster:
         return dict(line.split() for line in found.stdout.splitlines())
 
     def jobs(self) -> list[dict[str, str]]:
-        """All jobs that Slurm still knows: id, state, node, comment (the rule), whole command line of `scontrol`."""
+        """All jobs that Slurm still knows, each with the fields that `scontrol show job` prints."""
         shown = subprocess.run(["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True).stdout
-        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines()]
+        return [
+            dict(word.split("=", 1) for word in line.split() if "=" in word)
+            for line in shown.splitlines()
+            if "JobId=" in line
+        ]
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(["scancel", "--user", "root"], capture_output=True)
