@@ -7,12 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from cloud_runs import wait_until
 
 CONF = Path("/etc/slurm/slurm.conf")
 """Where programs look for it in jobs, which get none of Slurm's variables."""
@@ -70,14 +70,6 @@ def why_not() -> str | None:
 def find(program: str) -> str | None:
     """The path of a program of the system's."""
     return shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = 60) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "waited for too long"
-        time.sleep(0.2)
 
 
 class Cluster:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cloud_runs import wait_until
 from same_results import differences
-from slurm_cluster import MEMORY_MB, Cluster, wait_until, why_not
+from slurm_cluster import MEMORY_MB, Cluster, why_not
 from small_runs import small_config
 from workflow_runs import REPOSITORY, clean_environment, write_config
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from blueprint.errors import UserError
+from blueprint.files import whole_file
 
 LAUNCHES = "results/.cloud/launches"
 """Below a run's folder in the bucket: `<label>.json` each."""
@@ -93,11 +94,8 @@ def lay(launch: Launch, root: Path, get: Callable[[str], bytes | None]) -> list[
         content = get(f"{GIVEN}/{digest}")
         if content is None or hashlib.sha256(content).hexdigest() != digest:
             raise UserError(f"{path}: is not in the bucket as `launch` sent it (SHA-256 {digest}). Launch again.")
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        part.write_bytes(content)
-        part.replace(target)
+        with whole_file(root / path) as part:
+            part.write_bytes(content)
         # They are no change of the workflow: results are to be known by its commit. Fails for what git does not track.
         subprocess.run(["git", "update-index", "--skip-worktree", "--", path], cwd=root, capture_output=True)
     return list(launch.files)

@@ -16,7 +16,6 @@ from blueprint.checks import Check
 from blueprint.errors import UserError
 from blueprint.system import ask_nvidia_smi, list_mig_devices
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 FIELDS = ("index", "name", "driver_version", "memory.total", "memory.used")
 
 
@@ -51,7 +50,7 @@ def visible_gpus() -> list[Gpu]:
 
     A scheduler names a part of a card ``MIG-<uuid>``; its memory is that of its profile (``3g.40gb``: 40 GB).
     """
-    gpus, named = find_gpus(), os.environ.get(VISIBLE)
+    gpus, named = find_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         return gpus
     names = [name.strip() for name in named.split(",") if name.strip()]
