@@ -15,6 +15,7 @@ rule export_layout:
         ),
         variants=of_clips("<results>/{facility}/enriched/{clip}/{variant}.mp4", *FACILITIES),
         provenance=of_clips("<results>/{facility}/enriched/{clip}/{variant}.json", *FACILITIES),
+        environment=lambda wildcards: f"{RESULTS}/preflight/{LAYOUTS[wildcards.layout].environment}.json",
     output:
         dataset=directory("<results>/dataset/{layout}"),
     log:
@@ -24,7 +25,7 @@ rule export_layout:
     wildcard_constraints:
         layout=one_of(LAYOUTS),
     conda:
-        "../envs/metrics.yaml"
+        lambda wildcards: f"../envs/{LAYOUTS[wildcards.layout].environment}.yaml"
     params:
         results=lambda wildcards, output: Path(output.dataset).parents[1],
         spec=as_json(PLAN.export_spec()),

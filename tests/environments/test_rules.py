@@ -45,7 +45,7 @@ def rules():
 def test_a_rule_that_runs_a_script_names_its_environment(rule):
     if "shell:" not in rule and "script:" not in rule:
         return
-    conda = re.search(r"^    conda:\n        (?:f?)\"\.\./envs/(.+?)\.yaml\"$", rule, re.MULTILINE)
+    conda = re.search(r"^    conda:\n        (?:lambda wildcards: f|f?)\"\.\./envs/(.+?)\.yaml\"$", rule, re.MULTILINE)
     assert conda, "it has no `conda:`"
     if "{" not in conda[1]:
         assert (REPOSITORY / "envs" / f"{conda[1]}.yaml").exists()

@@ -17,6 +17,7 @@ from blueprint import depth, video
 from blueprint.errors import UserError
 from blueprint.export import dataset
 from blueprint.export.episodes import Episode, collect, split
+from blueprint.files import write_json
 from loopback_hub import Hub, running
 from small_runs import small_config
 from workflow_runs import SCRIPTS, snakemake, write_config
@@ -211,41 +212,31 @@ def test_a_path_that_dreamdojo_misreads_is_refused(passed, tmp_path):
 READ_LEROBOT = """
 import json, sys
 import numpy as np
-from blueprint import torchvision_ops, video
-torchvision_ops.make_importable()
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-found, key = [], "observation.images.camera"
+found = []
 for side in ("train", "test"):
     dataset = LeRobotDataset(f"small_{side}", root=f"{sys.argv[1]}/{side}", video_backend="pyav")
-    for item in dataset.hf_dataset:
-        number, frame = item["episode_index"].item(), item["frame_index"].item()
-        where = dataset.meta.episodes[number]
-        # The package's own decoders need torchcodec or an older torchvision; where a frame lies is the package's word.
-        index = round(where[f"videos/{key}/from_timestamp"] * dataset.fps) + frame
-        frames = list(video.read_video(dataset.root / dataset.meta.get_video_file_path(number, key)))
-        colour = frames[index].mean(axis=(0, 1)).tolist()
-        found.append([side, number, frame, where["tasks"][0], colour, np.asarray(item["observation.state"]).tolist()])
+    for item in map(dataset.__getitem__, range(len(dataset))):
+        colour = item["observation.images.camera"].mean(dim=(1, 2)) * 255
+        where = [item["episode_index"].item(), item["frame_index"].item(), item["task"]]
+        found.append([side, *where, colour.tolist(), item["observation.state"].tolist()])
 print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    "LEROBOT_SITE" not in os.environ, reason="LEROBOT_SITE names no folder with the lerobot package (docs/export.md)"
+    "LEROBOT_PYTHON" not in os.environ,
+    reason="LEROBOT_PYTHON names no Python with what envs/lerobot.lock.txt locks (docs/export.md)",
 )
 def test_lerobot_reads_its_dataset(passed, tmp_path):
-    scripts = Path(dataset.__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{os.environ['LEROBOT_SITE']}:{scripts}", "HF_HUB_OFFLINE": "1"}
-    write = (
-        "import json, sys; from pathlib import Path; from blueprint import torchvision_ops;"
-        "torchvision_ops.make_importable(); from blueprint.export import dataset;"
-        "dataset.export(Path(sys.argv[1]), json.loads(sys.argv[2]), 'lerobot', Path(sys.argv[3]))"
-    )
-    command = [sys.executable, "-c", write, passed, json.dumps(SPEC), tmp_path / "lerobot"]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
-    read = subprocess.run(
-        [sys.executable, "-c", READ_LEROBOT, tmp_path / "lerobot"], check=True, env=environment, capture_output=True
-    )
+    python, spec = os.environ["LEROBOT_PYTHON"], tmp_path / "spec.json"
+    write_json(spec, SPEC)
+    given = ["--results", passed, "--spec", f"@{spec}", "--layout", "lerobot", "--output", tmp_path / "lerobot"]
+    subprocess.run([python, SCRIPTS / "export.py", *given], check=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    command = [python, "-c", READ_LEROBOT, tmp_path / "lerobot"]
+    read = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     rows = json.loads(read.stdout.splitlines()[-1])
     assert len(rows) == 8 * 4
     manifest = json.loads((tmp_path / "lerobot/manifest.json").read_text())

@@ -43,11 +43,16 @@ class Inputs:
     """Packages that are allowed to come as a source archive, for want of a wheel."""
     supplements: tuple[str, ...]
     """What is added to an upstream installation besides its own lock, ``name==version``, complete."""
+    own_versions: bool = False
+    """Whether it shares no version with the others; its direct pins then hold whatever its packages ask for."""
+    left_out: tuple[str, ...] = ()
+    """Packages that others ask for and nothing here imports."""
 
     @property
     def digest(self) -> str:
         """What the generated file records, to tell whether it is in step."""
-        return value_digest([self.conda, self.conda_sha256, self.pip, self.source_only, self.supplements])
+        of_its_own = [self.left_out] if self.own_versions else []
+        return value_digest([self.conda, self.conda_sha256, self.pip, self.source_only, self.supplements, *of_its_own])
 
 
 def names(folder: Path) -> list[str]:
@@ -65,7 +70,7 @@ def read_inputs(folder: Path, name: str) -> Inputs:
     if not path.exists():
         raise UserError(f"{path}: there is no such file. Environments: {', '.join(names(folder))}.")
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = ("conda", "pip", "source_only", "supplements")
+    known = ("conda", "pip", "source_only", "supplements", "own_versions", "left_out")
     if unknown := set(content) - set(known):
         raise UserError(f"{path}: unknown key {', '.join(sorted(unknown))}. Known keys: {', '.join(known)}.")
     packages: dict[str, str] = {}
@@ -89,6 +94,8 @@ def read_inputs(folder: Path, name: str) -> Inputs:
         tuple(sorted(content["pip"])),
         tuple(content.get("source_only", [])),
         tuple(sorted(content.get("supplements", []))),
+        content.get("own_versions", False),
+        tuple(content.get("left_out", [])),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from blueprint import system
-from blueprint.environments.inputs import CHANNEL, INPUT_SUFFIX, LOCK_SUFFIX, names, on_channel, read_inputs
+from blueprint.environments.inputs import CHANNEL, INPUT_SUFFIX, LOCK_SUFFIX, Inputs, names, on_channel, read_inputs
 from blueprint.environments.installed import normalised, read_pins
 from blueprint.environments.isolation import isolation
 from blueprint.errors import UserError
@@ -35,7 +35,7 @@ def lock(folder: Path, name: str) -> list[Path]:
     """Generate `<name>.lock.txt` and `<name>.yaml` in ``folder``: resolve for Linux on x86-64, download no package.
 
     Versions that `laptop.constraints.txt` names are kept, so that all environments share theirs; so is its uv, which
-    every environment is filled by.
+    every environment is filled by. Inputs with ``own_versions`` share none, and theirs hold whatever packages ask for.
 
     Raises:
         UserError: the pins do not go together, or a package has no wheel and is not listed as ``source_only``.
@@ -44,7 +44,7 @@ def lock(folder: Path, name: str) -> list[Path]:
     uv = f"uv=={read_pins(constraints.read_text(encoding='utf-8'))['uv']}"
     head = f"# Generated from {name}{INPUT_SUFFIX}, which is the file to change; then run `make lock`.\n"
     packages = folder / f"{name}{LOCK_SUFFIX}"
-    _write_lock(packages, head, resolve((*inputs.pip, uv), inputs.source_only, constraints))
+    _write_lock(packages, head, resolve_inputs(inputs, constraints, uv))
     written = [packages]
     if inputs.supplements:
         written.append(folder / f"{name}.supplements{LOCK_SUFFIX}")
@@ -129,6 +129,19 @@ def _changes(path: Path, before: str) -> list[str]:
 
 def _all_pins(text: str) -> dict[str, str]:
     return {normalised(match[1]): match[3] for match in ANY_PIN.finditer(text)}
+
+
+def resolve_inputs(inputs: Inputs, constraints: Path, uv: str) -> list[dict[str, Any]]:
+    """The closure of an environment's direct pins (see `resolve`)."""
+    direct = (*inputs.pip, uv)
+    if not inputs.own_versions:
+        return resolve(direct, inputs.source_only, constraints)
+    with tempfile.TemporaryDirectory() as folder:
+        overrides, excludes = Path(folder, "overrides.txt"), Path(folder, "excludes.txt")
+        overrides.write_text("\n".join(inputs.pip), encoding="utf-8")
+        excludes.write_text("\n".join(inputs.left_out), encoding="utf-8")
+        options = ("--overrides", str(overrides), "--excludes", str(excludes))
+        return resolve(direct, inputs.source_only, None, PYTHON_VERSION, *options)
 
 
 def resolve(

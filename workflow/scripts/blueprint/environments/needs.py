@@ -45,6 +45,7 @@ STAGES = {
     "metrics": Needs(("torch", "torchvision", "piq", "numpy", "av", "cv2", "pyarrow", "plotly", "jinja2")),
     "recording": Needs(("rerun", "numpy", "gsply", "av", "cv2"), disk_gb=1.0),
     "tracking": Needs(("mlflow", "rich"), disk_gb=0.4),
+    "lerobot": Needs(("lerobot.datasets.lerobot_dataset", "numpy", "scipy", "av")),
     "dreamdojo": Needs(
         ("numpy", "av"),
         Upstream(

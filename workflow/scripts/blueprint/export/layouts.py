@@ -36,7 +36,7 @@ class Layout:
     read_by: str
     """The programs that read it."""
     environment: str
-    """``envs/<environment>.yaml``."""
+    """``envs/<environment>.yaml``, which its rule runs in."""
     write: Callable[[Assigned, Path, dict[str, Any]], Files]
 
 
@@ -189,8 +189,8 @@ def _one_rate(members: Sequence[Episode]) -> int:
 
 
 LAYOUTS = {
-    "cosmos": Layout("Cosmos post-training", "the VideoDataset of Cosmos-Predict2.5", "export", write_cosmos),
-    "webdataset": Layout("WebDataset", "the webdataset package", "export", write_webdataset),
+    "cosmos": Layout("Cosmos post-training", "the VideoDataset of Cosmos-Predict2.5", "metrics", write_cosmos),
+    "webdataset": Layout("WebDataset", "the webdataset package", "metrics", write_webdataset),
     "lerobot": Layout("LeRobot v3", "the lerobot package", "lerobot", write_lerobot),
-    "dreamdojo": Layout("DreamDojo windows", "the VideoDataset of DreamDojo", "export", write_dreamdojo),
+    "dreamdojo": Layout("DreamDojo windows", "the VideoDataset of DreamDojo", "metrics", write_dreamdojo),
 }
