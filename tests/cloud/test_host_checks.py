@@ -22,6 +22,7 @@ from blueprint.cloud import host_checks
 from blueprint.cloud import settings as cloud_settings
 from blueprint.engines import ENGINES
 from blueprint.errors import UserError
+from blueprint.train.trainers import TRAINERS
 from loopback_b2 import LoopbackB2
 from loopback_vast import LoopbackVast
 from workflow_runs import SCRIPTS, clean_environment
@@ -240,6 +241,21 @@ def test_the_photometric_engine_needs_neither_gpu_nor_token(host, tmp_path):
     checks = host_checks.run(replace(settings, hf_token=None), config, root)
     assert failures(checks) == []
     assert [check.result for check in checks if check.name in ("GPU", "Hugging Face")] == ["skip", "skip"]
+
+
+def test_a_training_is_checked_like_an_engine(host, hub, tmp_path, monkeypatch):
+    """Its card, memory, weights and licences, though the clips need none."""
+    settings, config, root = host
+    config = {"facilities": config["facilities"], "train": {"engine": "dreamdojo"}}
+    config = configuration.complete(config, "test")
+    trained = TRAINERS["dreamdojo"]
+    assert host_checks.disk_needed_gb(config, root) > trained.weights_gb
+    hub.add(trained.repositories[0].id)
+    put_gpu(tmp_path, used=95830 - 70 * 1024)
+    monkeypatch.setitem(TRAINERS, "dreamdojo", replace(trained, ram_gb=1e6, weights_gb=0.0))
+    checks = host_checks.run(settings, config, root)
+    assert failures(checks) == ["GPU memory", "RAM", f"Hugging Face: {trained.repositories[0].id}"]
+    assert "dreamdojo needs 1000000.0 GB" in next(check.evidence for check in checks if check.name == "RAM")
 
 
 def test_products_that_are_there_need_no_room(host):

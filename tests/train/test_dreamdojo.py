@@ -18,8 +18,10 @@ from blueprint.errors import UserError
 from blueprint.export import windows
 from blueprint.files import file_digest, write_json
 from blueprint.train.dreamdojo import checkpoint, upstream
+from blueprint.train.dreamdojo.run import WEIGHTS
 from blueprint.train.trainers import PRETRAINED, TRAINERS
 from blueprint.video import probe, read_video, write_video
+from loopback_hub import Hub, running
 from rendered_clips import write_clip
 from small_runs import small_config
 from workflow_runs import clean_environment, git, snakemake, snakemake_command, write_config
@@ -105,8 +107,8 @@ def configure(project, **train):
 RULES = ("--rerun-incomplete", "--allowed-rules", "train", "evaluate", "training")
 
 
-def run(project, config, *targets, check=True):
-    return snakemake(project, config, *(targets or ("training",)), *RULES, check=check)
+def run(project, config, *targets, check=True, environment=None):
+    return snakemake(project, config, *(targets or ("training",)), *RULES, check=check, environment=environment)
 
 
 def trained(name="render"):
@@ -123,7 +125,12 @@ def noted(project, program=None):
 
 
 def test_the_whole_loop(project):
-    run(project, configure(project))
+    weights = project.parent / "weights"
+    (weights / "README.md").write_text("a card")
+    with running(Hub({WEIGHTS.id: {WEIGHTS.revision: weights}})) as hub:
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(project.parent / "hf")}
+        run(project, configure(project, weights=""), environment=environment)
+    assert hub.asked_for("LAM_400k.ckpt") and not hub.asked_for("README.md")
     folder = project / "results" / "training"
     verdict = json.loads((folder / "verdict.json").read_text())
     assert verdict["verdict"] == "pass", verdict["sentence"]
@@ -145,6 +152,7 @@ def test_the_whole_loop(project):
     training = json.loads((folder / "render" / "training.json").read_text())
     assert training["run"]["gpus"] == ["NVIDIA H100 80GB HBM3"]
     assert training["run"]["resumed_from"] is None
+    assert training["weights_commit"] == hub.commit(weights)
     assert training["model_commit"] == git(project.parent / "dream dojo", "rev-parse", "HEAD")
     assert (folder / "render" / checkpoint.NAME).stat().st_size == 0, "what is not needed any more is emptied"
     assert not list((project / ".snakemake" / "train").iterdir()), "what was being made is gone"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,16 +24,17 @@ from blueprint.files import file_digest, read_json, value_digest, whole_file
 from blueprint.system import commit_of
 from blueprint.train.dreamdojo import checkpoint, upstream
 from blueprint.train.interface import Place, Prediction, refuse_none
-from blueprint.train.trainers import DREAMDOJO_FILES, PRETRAINED, TRAINERS
+from blueprint.train.trainers import PRETRAINED, TRAINERS
 
 log = logging.getLogger(__name__)
 
 VRAM_GB = TRAINERS["dreamdojo"].vram_gb
+WEIGHTS = TRAINERS["dreamdojo"].repositories[0]
 MODEL = "model_ema_bf16.pt"
-WEIGHTS_REPOSITORY = "nvidia/DreamDojo"
 READ = "blueprint.train.dreamdojo.read_windows"
 """Run by upstream's Python as a file, since it does not have this package."""
 SUMMARY_DIGITS = 3
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def post_train(episodes: Sequence[Episode], spec: Mapping[str, Any], target: Path, place: Place) -> dict[str, Any]:
@@ -44,12 +46,13 @@ def post_train(episodes: Sequence[Episode], spec: Mapping[str, Any], target: Pat
         paths = [path for _, path in _write(episodes, upstream.TRAINED_FRAMES, scratch / "windows")]
         refuse_none(len(paths), upstream.TRAINED_FRAMES + 1, spec, settings["batch_size"] * settings["gpus"])
         commit = commit_of(root)
+        weights = _weights(place)
         identity = value_digest([settings, spec["seed"], commit, [file_digest(path) for path in paths]])
         output, kept = scratch / "output", place.kept / checkpoint.NAME
         made = output.joinpath(*upstream.JOB, "checkpoints")
         made.mkdir(parents=True)
         begun = checkpoint.restore(kept, identity, made)
-        folder = upstream.working_folder(root, _weights(place), scratch / "work")
+        folder = upstream.working_folder(root, weights, scratch / "work")
         _refuse_unread(root, folder, output, scratch / "windows", gpus)
         every = place.machine["checkpoint_steps"]
         command = upstream.training_command(root, scratch / "windows", settings, spec["seed"], every)
@@ -64,7 +67,9 @@ def post_train(episodes: Sequence[Episode], spec: Mapping[str, Any], target: Pat
         _take(made / name / MODEL, target)
     checkpoint.discard(kept)
     run = {"gpus": [gpu.name for gpu in gpus], "vram_peak_gb": round(memory.peak_gb, 2), "resumed_from": begun}
-    return {"windows": len(paths), "steps": settings["steps"], "model_commit": commit, "run": run}
+    # The name of the folder of what came from the hub: no commit of it is pinned. Of a user's own nothing is known.
+    made_of = {"model_commit": commit, "weights_commit": weights.name if COMMIT.fullmatch(weights.name) else None}
+    return {"windows": len(paths), "steps": settings["steps"], **made_of, "run": run}
 
 
 def predict(
@@ -137,7 +142,7 @@ def _weights(place: Place) -> Path:
     """
     folder = Path(place.machine.get("weights") or _fetched())
     if not (folder / "LAM_400k.ckpt").is_file() or not (folder / PRETRAINED).is_dir():
-        raise UserError(f"train.weights: {folder} holds no LAM_400k.ckpt and {PRETRAINED}/ of {WEIGHTS_REPOSITORY}.")
+        raise UserError(f"train.weights: {folder} holds no LAM_400k.ckpt and {PRETRAINED}/ of {WEIGHTS.id}.")
     return folder
 
 
@@ -145,14 +150,12 @@ def _fetched() -> str:
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
 
+    token = os.environ.get("HF_TOKEN") or False
     try:
-        return snapshot_download(
-            WEIGHTS_REPOSITORY, allow_patterns=list(DREAMDOJO_FILES), token=os.environ.get("HF_TOKEN") or False
-        )
+        return snapshot_download(WEIGHTS.id, revision=WEIGHTS.revision, allow_patterns=list(WEIGHTS.files), token=token)
     except (OSError, ValueError, HTTPError) as error:
         raise UserError(
-            f"{WEIGHTS_REPOSITORY} cannot be fetched: {error}. Set HF_TOKEN, or name a folder with its files as "
-            "train.weights."
+            f"{WEIGHTS.id} cannot be fetched: {error}. Set HF_TOKEN, or name a folder with its files as train.weights."
         ) from error
 
 
