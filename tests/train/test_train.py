@@ -120,14 +120,14 @@ def test_the_example_gets_better_at_the_kitchen_and_not_at_the_warehouse(tmp_pat
     config = tmp_path / "my.yaml"
     config.write_text(EXAMPLE.read_text())
     snakemake(tmp_path, config, "training")
-    gains = json.loads((tmp_path / "results/training/verdict.json").read_text())["gains"]
+    gains = json.loads((tmp_path / "results/my/training/verdict.json").read_text())["gains"]
     assert min(gain["psnr"] for gain in gains["kitchen"].values()) > 0.5
     assert max(gain["psnr"] for gain in gains["warehouse"].values()) < 0.5
-    assert (tmp_path / "results/training/training.html").stat().st_size > 10_000
-    shutil.rmtree(tmp_path / "results/training")
+    assert (tmp_path / "results/my/training/training.html").stat().st_size > 10_000
+    shutil.rmtree(tmp_path / "results/my/training")
     config.write_text(
         config.read_text().replace("train: {engine: tiny}", "train: {engine: tiny, facilities: [warehouse]}")
     )
     snakemake(tmp_path, config, "training")
-    gains = json.loads((tmp_path / "results/training/verdict.json").read_text())["gains"]
+    gains = json.loads((tmp_path / "results/my/training/verdict.json").read_text())["gains"]
     assert max(gain["psnr"] for gain in gains["kitchen"].values()) < 0.5
