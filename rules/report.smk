@@ -1,4 +1,5 @@
 # Report: verdicts against thresholds, and the page that a person looks at.
+from blueprint.fidelity.keys import SCAN_PICTURES
 
 
 report: "../workflow/report/workflow.rst"
@@ -80,9 +81,7 @@ rule report:
         videos=of_clips("<results>/{facility}/previews/{clip}.mp4", *FACILITIES),
         previews=of_clips("<results>/{facility}/previews/{clip}.json", *FACILITIES),
         scans=expand("<results>/{facility}/fidelity.json", facility=FACILITIES),
-        pictures=expand(
-            "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
-        ),
+        pictures=expand("<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=SCAN_PICTURES),
         markers=expand("<results>/{facility}/preflight.json", facility=FACILITIES),
         benchmarks=brought(
             [

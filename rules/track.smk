@@ -11,9 +11,7 @@ rule track:
         previews=of_clips("<results>/{facility}/previews/{clip}.json", *FACILITIES),
         tables=expand("<results>/{facility}/summary.csv", facility=FACILITIES),
         scans=expand("<results>/{facility}/fidelity.json", facility=FACILITIES),
-        pictures=expand(
-            "<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=["map", "worst", "look"]
-        ),
+        pictures=expand("<results>/{facility}/fidelity/{picture}.png", facility=FACILITIES, picture=SCAN_PICTURES),
         environment="<results>/preflight/tracking.json",
     output:
         record=TRACKED,

@@ -110,6 +110,7 @@ def test_the_summary_says_where_it_comes_from_and_keeps_the_machine_apart(result
     assert summary["provenance"]["preflight"]["scene"]["sha256"] == "5" * 64
     new = {"engine": "diffusers", "model": {"revision": "abc"}}
     assert summary["provenance"]["variants"]["fog"] == [{**new, "clips": ["orbit", "sweep"]}]
+    assert summary["provenance"]["engines"] == ["diffusers"]
     assert summary["provenance"]["environment_digests"] == SPEC["environment_digests"]
     run = summary["run"]
     assert (run["render_s"], run["enrich_s"], run["metrics_s"]) == (6.0, 40.0, 8.0)

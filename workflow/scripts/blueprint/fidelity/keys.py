@@ -9,6 +9,9 @@ from pydantic import create_model, model_validator
 
 from blueprint.section import Section, key
 
+SCAN_PICTURES = ("map", "worst", "look")
+"""The stage's pictures of a facility, ``results/<facility>/fidelity/<name>.png``."""
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -22,9 +22,10 @@ def provenance_of(folder: Path, clips: Iterable[str], variants: Iterable[str]) -
         variants: names of its variants.
 
     Returns:
-        ``{"preflight", "variants"}``: the preflight marker, and per variant a list of how it was made (engine, model,
-        settings), each with the ``clips`` that it holds for; and ``{"render_s", "enrich_s", "metrics_s", "rasterizers",
-        "gpus", "vram_peak_gb", "commits"}`` over all clips: more than one commit says that results are mixed.
+        ``{"preflight", "variants", "engines"}``: the preflight marker, per variant a list of how it was made (engine,
+        model, settings), each with the ``clips`` that it holds for, and the engines of all; and ``{"render_s",
+        "enrich_s", "metrics_s", "rasterizers", "gpus", "vram_peak_gb", "commits"}`` over all clips: more than one
+        commit says that results are mixed.
 
     Raises:
         UserError: a file of the results cannot be read.
@@ -42,7 +43,11 @@ def provenance_of(folder: Path, clips: Iterable[str], variants: Iterable[str]) -
             scored += scores["run"]["made"]
     runs = [*rendered, *enriched, *scored]
     return (
-        {"preflight": files.read_json(folder / "preflight.json"), "variants": made},
+        {
+            "preflight": files.read_json(folder / "preflight.json"),
+            "variants": made,
+            "engines": sorted({entry["engine"] for entries in made.values() for entry in entries}),
+        },
         {
             **{
                 f"{stage}_s": round(sum(run["seconds"] for run in part), 3)

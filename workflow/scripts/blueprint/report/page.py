@@ -254,12 +254,11 @@ def _provenance(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Where a facility's results come from, as labels and values."""
     origin, run = summary["provenance"], summary["run"]
     made = [entry for entries in origin["variants"].values() for entry in entries]
-    engines = {entry["engine"] for entry in made}
     models = {_words(entry["model"]) for entry in made if "model" in entry}
     found, scene = origin["preflight"]["found"], origin["preflight"]["scene"]
     lines = [
         ("Scene", f"{found['gaussians']:,} Gaussians, {found['format']}, SHA-256 {scene['sha256']}"),
-        ("Engine", ", ".join(sorted(engines))),
+        ("Engine", ", ".join(origin["engines"])),
         ("Model", "; ".join(sorted(models))),
         ("Rasterizer", ", ".join(run["rasterizers"])),
         ("GPU", ", ".join(run["gpus"]) or "none"),

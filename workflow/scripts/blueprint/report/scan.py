@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint import files
+from blueprint.fidelity.keys import SCAN_PICTURES
 
 MOST_FIGURES = 3
 VERDICTS = {"ok": "pass"}
@@ -38,7 +39,7 @@ def _scan(folder: Path, facility: str) -> dict[str, Any]:
             if clip in found["leaving"]
         ],
         "checks": [{**check, "verdict": VERDICTS.get(check["result"], check["result"])} for check in marker["checks"]],
-        **{name: _embedded(folder / "fidelity" / f"{name}.png") for name in ("map", "worst", "look")},
+        **{name: _embedded(folder / "fidelity" / f"{name}.png") for name in SCAN_PICTURES},
     }
 
 

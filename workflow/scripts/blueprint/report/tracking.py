@@ -21,11 +21,11 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from blueprint.errors import UserError
+from blueprint.fidelity.keys import SCAN_PICTURES
 from blueprint.files import read_json
 
 log = logging.getLogger(__name__)
 
-PICTURES = ("map", "worst", "look")
 BATCH = 1000
 """Metrics that the server takes at once."""
 
@@ -80,7 +80,7 @@ def _track(client: MlflowClient, experiment: str, results: Path, facility: str, 
     client.log_batch(run, params=_params(summary))
     for path in (results / "report.html", folder / "summary.csv"):
         client.log_artifact(run, str(path))
-    for name in PICTURES:
+    for name in SCAN_PICTURES:
         client.log_artifact(run, str(folder / "fidelity" / f"{name}.png"), "scan")
     with tempfile.TemporaryDirectory() as pictures:
         for clip in spec["facilities"][facility]:
@@ -104,12 +104,11 @@ def _tags(summary: dict[str, Any], scan: dict[str, Any]) -> dict[str, str]:
 def _params(summary: dict[str, Any]) -> list[Param]:
     """What was judged, and what made it."""
     origin, run = summary["provenance"], summary["run"]
-    engines = sorted({entry["engine"] for entries in origin["variants"].values() for entry in entries})
     facts = {
         "scene_sha256": origin["preflight"]["scene"]["sha256"],
         "configuration_sha256": origin["configuration_digest"],
         "commit": ", ".join(run["commits"]),
-        "engine": ", ".join(engines),
+        "engine": ", ".join(origin["engines"]),
         "rasterizer": ", ".join(run["rasterizers"]),
         "gpu": ", ".join(run["gpus"]) or "none",
     }

@@ -234,6 +234,8 @@ class Provenance(Part):
     """What was checked and found before."""
     variants: dict[str, list[HowMade]]
     """Per variant how it was made; several entries where clips were made differently."""
+    engines: list[str]
+    """Of all variants."""
     configuration_digest: Sha256
     """Of what the configuration says that decides results."""
     environment_digests: dict[str, Sha256]
