@@ -52,7 +52,7 @@ finish() {
     local status=$?
     trap - EXIT TERM INT HUP
     step "run ended with status $status; final sync and shutdown"
-    [ -z "${looking:-}" ] || kill "$looking" 2>/dev/null || true
+    for helper in ${looking:-} ${keeping:-}; do kill "$helper" 2>/dev/null || true; done
     if [ ! -x "$environment/bin/python" ]; then
         step "there is no environment to do it with"
         exit 1
@@ -121,6 +121,11 @@ with_keys python workflow/scripts/cloud.py restore --settings "$settings"
 
 run=(snakemake --profile "$(dirname "$settings")")
 [ -z "${BLUEPRINT_CONFIGFILE:-}" ] || run+=(--configfile "$BLUEPRINT_CONFIGFILE")
+
+cache=(python workflow/scripts/cloud.py --settings "$settings")
+with_keys timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" "${cache[@]}" fetch-environments --run "${run[@]}" ||
+    step "no environments from the bucket: they are made here"
+
 step "running: ${run[*]}"
 timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" "${run[@]}" --unlock 9>&-  # of a Snakemake that was killed: the lock above says that none is alive
 rm -f results/.cloud/guard.json  # what a guard said before this start
@@ -130,4 +135,7 @@ running=$!
 ( for _ in $(seq 180); do sleep 5; done; [ -e results/.cloud/guard.json ] || kill -KILL "$running" ) \
     9>&- </dev/null >/dev/null 2>&1 &
 looking=$!
+( export "${keys[@]}"; exec nice -n 19 "${cache[@]}" keep-environments --run "${run[@]}" \
+    9>&- </dev/null >>logs/cloud/environments.log 2>&1 ) &
+keeping=$!
 wait "$running"

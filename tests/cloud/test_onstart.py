@@ -165,6 +165,7 @@ def small_run(machine, origin, b2, tmp_path):
         "interval_s": 1,
         "shutdown": "stop",
         "guard_silent_s": 15,
+        "environment_cache": True,
         "vast": {"patience_s": 3},
     }
     (profile / "cloud.yaml").write_text(yaml.safe_dump(cloud))

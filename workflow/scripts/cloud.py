@@ -5,6 +5,8 @@ python workflow/scripts/cloud.py sync        copy what is finished to the bucket
 python workflow/scripts/cloud.py ledger      count this machine's time and print the cost of all machines
 python workflow/scripts/cloud.py finish      final copy, verification, end of the instance
 python workflow/scripts/cloud.py guard       what a run starts in the background
+python workflow/scripts/cloud.py fetch-environments --run snakemake ...    unpack those that an earlier machine kept
+python workflow/scripts/cloud.py keep-environments --run snakemake ...     keep those of this run, as they are made
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from blueprint import cli
 from blueprint.cloud import guard, ledger, lifecycle, sync
 from blueprint.cloud.accounts import Accounts
 from blueprint.cloud.bucket import LEDGER
+from blueprint.cloud.environment_cache import fetch_needed, keep_needed
 from blueprint.cloud.restore import restore as fill
 from blueprint.cloud.settings import CloudSettings, load
 from blueprint.errors import UserError
@@ -92,7 +95,15 @@ def watch(settings: CloudSettings, root: Path, _: int) -> None:
             os._exit(0 if ending.is_good else 1)  # whatever still hangs in a thread
 
 
-COMMANDS = {"restore": restore, "sync": copy, "ledger": cost, "finish": finish, "guard": watch}
+COMMANDS = {
+    "restore": restore,
+    "sync": copy,
+    "ledger": cost,
+    "finish": finish,
+    "guard": watch,
+    "fetch-environments": fetch_needed,
+    "keep-environments": keep_needed,
+}
 
 
 def main() -> None:
@@ -102,8 +113,9 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
     parser.add_argument("--status", type=int, default=0, help="finish: exit status of the run")
     parser.add_argument("--json", action="store_true", help="ledger: print JSON")
+    parser.add_argument("--run", nargs=argparse.REMAINDER, default=[], help="...-environments: the run's command line")
     arguments = parser.parse_args()
-    detail = arguments.json if arguments.command == "ledger" else arguments.status
+    detail = {"ledger": arguments.json, "finish": arguments.status}.get(arguments.command, arguments.run)
     COMMANDS[arguments.command](load(arguments.settings), Path.cwd(), detail)
 
 

@@ -143,6 +143,11 @@ class CloudKeys(Section):
     keep_disk_h: float = key(
         "Hours after which `vast.py reap` destroys a stopped machine, whose disk is billed.", 72, gt=0
     )
+    environment_cache: bool = key(
+        "Whether finished environments are kept in the bucket (a few GB each, below `<prefix>/.environments`), for the "
+        "next machine to unpack instead of making them.",
+        False,
+    )
     notify: list[Event] = key(
         "Events that are told to the addresses in NOTIFY_URLS (see config/runtime.env.example).",
         ["start", "failure", "budget", "end", "reap"],
@@ -197,6 +202,7 @@ class CloudSettings:
     final_copy_s: float = 1800.0
     silent_s: float = 1800.0
     keep_disk_h: float = 72.0
+    environment_cache: bool = False
     notify: Sequence[str] = ("start", "failure", "budget", "end", "reap")
     instance_id: int | None = None
     key_id: str | None = field(default=None, repr=False)
