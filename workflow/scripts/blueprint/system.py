@@ -19,6 +19,11 @@ from blueprint.errors import UserError
 DEADLINE_S = 60.0
 
 
+def root_variable(environment: str) -> str:
+    """The variable that names an upstream installation's folder: ``COSMOS_TRANSFER_ROOT`` of ``cosmos-transfer``."""
+    return f"{environment.upper().replace('-', '_')}_ROOT"
+
+
 def find_program(name: str) -> str | None:
     """The program of a name beside this Python, or else on PATH."""
     beside = Path(sys.executable).parent / name

@@ -126,12 +126,7 @@ def source_packages(lock: Path) -> list[str]:
 
 
 def _set_on_activation(prefix: Path, name: str) -> None:
-    variable = root_variable(name)
+    variable = system.root_variable(name)
     hooks = prefix / "etc" / "conda"
     write_text(hooks / "activate.d" / f"{name}.sh", f'export {variable}="$CONDA_PREFIX/share/{name}"\n')
     write_text(hooks / "deactivate.d" / f"{name}.sh", f"unset {variable}\n")
-
-
-def root_variable(name: str) -> str:
-    """The environment variable that names an installation's folder: ``COSMOS_TRANSFER_ROOT`` of ``cosmos-transfer``."""
-    return f"{name.upper().replace('-', '_')}_ROOT"

@@ -11,14 +11,12 @@ of the model's sizes and back, short clips and last chunks are padded by reflect
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blueprint import nvidia
 from blueprint.engines.control_videos import refuse_other_lengths
 from blueprint.engines.cosmos_model import TRANSFER, fit
 from blueprint.engines.cosmos_transfer.limits import DISTILLED, DISTILLED_FRAMES, MAX_FRAMES, VRAM_GB
@@ -30,7 +28,7 @@ from blueprint.system import commit_of
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.5
+PROGRAM = "examples/inference.py"
 COPIED_SETTINGS = ("guidance", "num_steps", "resolution", "num_conditional_frames", "num_video_frames_per_chunk")
 
 
@@ -60,14 +58,8 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
 
 
 def _root(options: Options) -> Path:
-    root = Path(options.machine.get("cosmos_root") or os.environ.get("COSMOS_TRANSFER_ROOT", ""))
-    if not (root / "examples" / "inference.py").is_file():
-        found = f"{root} holds no examples/inference.py" if str(root) != "." else "neither is set"
-        raise UserError(
-            "NVIDIA's cosmos-transfer2.5 is needed: set `enrich.cosmos_root` to a checkout of it, or use the conda "
-            f"environment `cosmos-transfer` (`--sdm conda`), which sets COSMOS_TRANSFER_ROOT; {found}."
-        )
-    return root.resolve()
+    given = options.machine.get("cosmos_root")
+    return nvidia.installation("cosmos-transfer2.5", PROGRAM, "cosmos-transfer", "enrich.cosmos_root", given)
 
 
 def sample(clip: Clip, variant: Variant, settings: dict[str, Any]) -> dict[str, Any]:
@@ -93,13 +85,13 @@ def sample(clip: Clip, variant: Variant, settings: dict[str, Any]) -> dict[str, 
 
 def command(root: Path, specs: Sequence[Path], out: Path, settings: dict[str, Any], gpus: int) -> list[str]:
     """The command line that makes the samples of some specification files."""
-    launch = [str(root / ".venv" / "bin" / "python")]
+    launch = [nvidia.python_of(root)]
     if gpus > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}"]
     guardrails = ["--disable-guardrails"] if settings["disable_guardrails"] else ["--offload-guardrail-models"]
     model = [] if settings["model"] == "base" else ["--model", settings["model"]]
     samples = ["-i", *map(str, specs), "-o", str(out)]
-    return [*launch, "examples/inference.py", *samples, "--no-keep-going", *guardrails, *model]
+    return [*launch, PROGRAM, *samples, "--no-keep-going", *guardrails, *model]
 
 
 def _refuse_lost_masks(variant: Variant, out: Path) -> None:
@@ -137,11 +129,8 @@ def _run_batch(
     for path, variant in zip(specs, variants, strict=True):
         write_json(path, sample(clip, variant, options.settings))
     line = command(root, specs, out, options.settings, len(gpus))
-    log.info("running %s", " ".join(line))
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(gpu.device for gpu in gpus)}
-    environment["PYTHONUNBUFFERED"] = "1"  # its progress appears in the log as it goes
-    if options.settings["model"] == DISTILLED:
-        environment["COSMOS_EXPERIMENTAL_CHECKPOINTS"] = "1"  # the checkpoint is registered only then
+    # The checkpoint is registered only then.
+    variables = {"COSMOS_EXPERIMENTAL_CHECKPOINTS": "1"} if options.settings["model"] == DISTILLED else {}
     model = {"name": f"{TRANSFER} ({options.settings['model']})", "commit": commit_of(root)}
     fitted = {
         **fit(clip.info.width, clip.info.height, clip.info.frames, options.settings),
@@ -150,35 +139,24 @@ def _run_batch(
     }
     pending = list(variants)
     since = time.perf_counter()
-    # Masks that it finds are written to the folder for temporary files under a name that is the same for every clip.
-    # A short path: sockets are made there too.
-    with (
-        tempfile.TemporaryDirectory(prefix="blueprint-") as private,
-        PeakMemory(gpus) as memory,
-        subprocess.Popen(line, cwd=root, env=environment | {"TMPDIR": private}) as process,
-    ):
-        try:
-            while pending:
-                status = process.poll()  # before looking, so that what was written last is still seen
-                for variant in [variant for variant in pending if (out / f"{variant.name}.txt").exists()]:
-                    now = time.perf_counter()
-                    run = {
-                        "seconds": now - since,
-                        "gpus": [gpu.name for gpu in gpus],
-                        "vram_peak_gb": round(memory.peak_gb, 2),
-                        "arguments": read_json(out / f"{variant.name}.json"),  # all of them, defaults filled in
-                    }
-                    since = now
-                    provenance = {"model": model, "fit": fitted, "run": run}
-                    _refuse_lost_masks(variant, out)
-                    finish(variant, out / f"{variant.name}.mp4", provenance)
-                    pending.remove(variant)
-                if status is not None:
-                    break
-                time.sleep(POLL_S)
-        except BaseException:
-            process.terminate()  # and wait for it: the card must be free when this job has ended
-            raise
-    _refuse_missing(pending, process.returncode)
-    if process.returncode:
-        log.warning("cosmos-transfer2.5 exited with %d after all clips were complete", process.returncode)
+
+    def take() -> None:
+        nonlocal since
+        for variant in [variant for variant in pending if (out / f"{variant.name}.txt").exists()]:
+            now = time.perf_counter()
+            run = {
+                "seconds": now - since,
+                "gpus": [gpu.name for gpu in gpus],
+                "vram_peak_gb": round(memory.peak_gb, 2),
+                "arguments": read_json(out / f"{variant.name}.json"),  # all of them, defaults filled in
+            }
+            since = now
+            _refuse_lost_masks(variant, out)
+            finish(variant, out / f"{variant.name}.mp4", {"model": model, "fit": fitted, "run": run})
+            pending.remove(variant)
+
+    with PeakMemory(gpus) as memory:
+        status = nvidia.run(line, root, gpus, variables, take)
+    _refuse_missing(pending, status)
+    if status:
+        log.warning("cosmos-transfer2.5 exited with %d after all clips were complete", status)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from blueprint import video
+from blueprint import nvidia, video
 from blueprint.digest import SCRIPTS
 from blueprint.engines.gpu import Gpu, PeakMemory, held_gpus
 from blueprint.errors import UserError
@@ -162,7 +162,7 @@ def _fetched() -> str:
 def _refuse_unread(root: Path, folder: Path, output: Path, data: Path, gpus: Sequence[Gpu]) -> None:
     """Have upstream's Python decode every window: its loader would try others for ever instead of failing."""
     program = SCRIPTS.joinpath(*READ.split(".")).with_suffix(".py")
-    if upstream.run([upstream.python_of(root), str(program), str(data)], folder, output, gpus):
+    if upstream.run([nvidia.python_of(root), str(program), str(data)], folder, output, gpus):
         raise UserError(
             "DreamDojo's Python cannot read the windows (see above): it would try for ever. Recreate the environment "
             "`dreamdojo` (docs/environments.md)."
@@ -187,7 +187,7 @@ def _keeper(made: Path, identity: str, kept: Path, begun: str | None) -> Callabl
 
 def _convert(root: Path, folder: Path, output: Path, iteration: Path, gpus: Sequence[Gpu]) -> None:
     """Make one file of a checkpoint's folder; its evaluation would do so as root (``sudo chmod``)."""
-    command = [upstream.python_of(root), "scripts/convert_distcp_to_pt.py", str(iteration / "model"), str(iteration)]
+    command = [nvidia.python_of(root), "scripts/convert_distcp_to_pt.py", str(iteration / "model"), str(iteration)]
     status = upstream.run(command, folder, output, gpus)
     if status or not (iteration / MODEL).is_file() or not (iteration / MODEL).stat().st_size:
         raise UserError(f"{iteration}: DreamDojo's converter ended with status {status} and made no {MODEL}.")

@@ -6,24 +6,15 @@ they run in, need not be put into the installation.
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from blueprint import nvidia
 from blueprint.engines.gpu import Gpu
 from blueprint.errors import UserError
 from blueprint.train.trainers import PRETRAINED
-
-log = logging.getLogger(__name__)
 
 CONFIG = "cosmos_predict2/_src/predict2/action/configs/action_conditioned/config.py"
 EXPERIMENT = "dreamdojo_2b_480_640_gr1"
@@ -32,6 +23,7 @@ TRAINED_FRAMES = 13
 CHUNK_FRAMES = 12
 JOB = ("blueprint", "training", "model")
 """Its project, group and name, which are folders below the output."""
+PROGRAM = "examples/action_conditioned.py"
 WEIGHTS = "checkpoints/DreamDojo"
 ASKED_FOR = {  # by its docs/ISSUES.md
     "TORCH_NCCL_ENABLE_MONITORING": "0",
@@ -42,10 +34,6 @@ ASKED_FOR = {  # by its docs/ISSUES.md
     "TORCH_DIST_INIT_BARRIER": "1",
 }
 LONGEST_ARGUMENT = 128 * 1024 - 1  # bytes; Linux takes no longer one
-POLL_S = 1.0
-LIBC = ctypes.CDLL(None)
-GRACE_S = 60.0
-"""From asking the programs to end to ending them."""
 
 
 def root_of(machine: Mapping[str, Any]) -> Path:
@@ -54,14 +42,8 @@ def root_of(machine: Mapping[str, Any]) -> Path:
     Raises:
         UserError: there is none.
     """
-    root = Path(machine.get("dreamdojo_root") or os.environ.get("DREAMDOJO_ROOT", ""))
-    if not (root / "examples" / "action_conditioned.py").is_file():
-        found = f"{root} holds no examples/action_conditioned.py" if str(root) != "." else "neither is set"
-        raise UserError(
-            "NVIDIA's DreamDojo is needed: set `train.dreamdojo_root` to an installation of it, or use the conda "
-            f"environment `dreamdojo` (`--sdm conda`), which sets DREAMDOJO_ROOT; {found}."
-        )
-    return root.resolve()
+    given = machine.get("dreamdojo_root")
+    return nvidia.installation("DreamDojo", PROGRAM, "dreamdojo", "train.dreamdojo_root", given)
 
 
 def working_folder(root: Path, weights: Path, folder: Path) -> Path:
@@ -73,11 +55,6 @@ def working_folder(root: Path, weights: Path, folder: Path) -> Path:
     (folder / WEIGHTS).parent.mkdir()
     (folder / WEIGHTS).symlink_to(weights.resolve())
     return folder
-
-
-def python_of(root: Path) -> str:
-    """The interpreter of the installation."""
-    return str(root / ".venv" / "bin" / "python")
 
 
 def training_command(root: Path, windows: Path, settings: Mapping[str, Any], seed: int, every: int) -> list[str]:
@@ -109,7 +86,7 @@ def training_command(root: Path, windows: Path, settings: Mapping[str, Any], see
     }
     given = [f"{key}={value}" for key, value in overrides.items()]
     return [
-        *(python_of(root), *launch, "-m", "scripts.train", f"--config={CONFIG}", "--"),
+        *(nvidia.python_of(root), *launch, "-m", "scripts.train", f"--config={CONFIG}", "--"),
         *(*given, "~dataloader_train.dataloaders"),
     ]
 
@@ -152,55 +129,23 @@ def evaluation_command(root: Path, windows: Sequence[Path], frames: int, model: 
         "--data-split": "full",
     }
     given = [str(word) for option in options.items() for word in option]
-    return [python_of(root), "examples/action_conditioned.py", *given, "--deterministic-uniform-sampling"]
+    return [nvidia.python_of(root), PROGRAM, *given, "--deterministic-uniform-sampling"]
 
 
 def run(
     command: Sequence[str], folder: Path, output: Path, gpus: Sequence[Gpu], during: Callable[[], None] = lambda: None
 ) -> int:
-    """Run one of its programs to its end, in a process group of its own; what it prints goes to this job's log.
+    """Run one of its programs to its end (see `blueprint.nvidia.run`).
 
     Args:
         command: what to run.
         folder: of links, see `working_folder`.
         output: where it puts what it trains.
         gpus: the cards that it may see.
-        during: called about once a second, and at the end.
+        during: called meanwhile, and at the end.
 
     Returns:
         Its exit status.
     """
-    log.info("running %s", " ".join(command))
-    environment = os.environ | ASKED_FOR | {"IMAGINAIRE_OUTPUT_ROOT": str(output.resolve()), "PYTHONUNBUFFERED": "1"}
-    environment |= {"PYTHONPATH": str(folder.resolve()), "CUDA_VISIBLE_DEVICES": ",".join(gpu.device for gpu in gpus)}
-    sys.stdout.flush()
-    with tempfile.TemporaryDirectory(prefix="blueprint-") as private:  # a short path: sockets are made there
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment | {"TMPDIR": private}, process_group=0, preexec_fn=_end_with_parent
-        )
-        try:
-            while process.poll() is None:
-                during()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(POLL_S)
-            during()
-        finally:
-            _end(process)
-    return process.returncode
-
-
-def _end_with_parent() -> None:
-    """Linux: a job that is killed outright takes its program along, which else would keep the card."""
-    if sys.platform == "linux":
-        LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End all of a group, and wait: the card must be free when this job has ended."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    folders = {"IMAGINAIRE_OUTPUT_ROOT": str(output.resolve()), "PYTHONPATH": str(folder.resolve())}
+    return nvidia.run(command, folder, gpus, ASKED_FOR | folders, during)
