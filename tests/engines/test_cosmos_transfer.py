@@ -181,7 +181,7 @@ def test_killed_after_two_of_five_makes_three_more(project, monkeypatch):
     )
     store = output(project, ".kept")
     try:
-        while len(list(store.glob("*.json"))) < 2:
+        while len(list(store.glob("[!.]*.json"))) < 2:
             assert process.poll() is None, job_log(project)
             time.sleep(0.2)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from blueprint import system
 from blueprint.environments import gsplat_extension
 from blueprint.environments.verify import torch_build
 from blueprint.errors import UserError
@@ -38,12 +39,12 @@ def nvidia_smi(tmp_path, monkeypatch):
 
 def test_the_gpus_of_this_machine_are_compiled_for(nvidia_smi):
     nvidia_smi("9.0\\n8.9\\n9.0\\n")
-    assert gsplat_extension.architectures_here() == "8.9;9.0"
+    assert system.architectures_here() == "8.9;9.0"
 
 
 def test_without_a_gpu_nothing_is_compiled(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    assert gsplat_extension.architectures_here() == ""
+    assert system.architectures_here() == ""
     command = [sys.executable, str(SCRIPTS / "environments.py"), "compile-gsplat"]
     finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": "/nowhere"})
     assert finished.returncode == 0 and "gsplat is not compiled" in finished.stderr

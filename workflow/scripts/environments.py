@@ -13,6 +13,7 @@ from blueprint.environments.needs import Needs, verify_environment
 from blueprint.environments.verify import verify as verify_modules
 from blueprint.errors import UserError
 from blueprint.files import write_json
+from blueprint.system import architectures_here
 
 log = logging.getLogger(__name__)
 ENVS = Path(__file__).resolve().parents[2] / "envs"
@@ -70,7 +71,7 @@ def compile_gsplat(arguments: argparse.Namespace) -> None:
     """Compile gsplat for the GPUs of this machine (or the named ones), so that no job has to."""
     from blueprint.environments import gsplat_extension
 
-    architectures = arguments.architectures or gsplat_extension.architectures_here()
+    architectures = arguments.architectures or architectures_here()
     if architectures:
         log.info("compiled %s for %s", gsplat_extension.build(architectures, arguments.system_compiler), architectures)
         verify_modules(sys.executable, ["gsplat.csrc"])

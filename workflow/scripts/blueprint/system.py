@@ -137,6 +137,11 @@ def ask_nvidia_smi(*fields: str) -> list[list[str]]:
     return [[value.strip() for value in line.split(",")] for line in asked.stdout.splitlines() if line.strip()]
 
 
+def architectures_here() -> str:
+    """Compute capabilities of this machine's GPUs in torch's form (``8.9;9.0``); empty when there is none."""
+    return ";".join(sorted({capability for (capability,) in ask_nvidia_smi("compute_cap")}))
+
+
 def list_mig_devices() -> list[tuple[int, str, str]]:
     """The parts that cards are divided into (NVIDIA MIG): index of the card, profile such as ``3g.40gb``, UUID.
 

@@ -23,9 +23,9 @@ import zstandard
 from blueprint.cloud.accounts import store_of
 from blueprint.cloud.bucket import REMOTE, Bucket
 from blueprint.cloud.settings import CloudSettings
-from blueprint.environments.gsplat_extension import architectures_here
 from blueprint.errors import UserError
 from blueprint.files import file_digest
+from blueprint.system import architectures_here
 
 log = logging.getLogger(__name__)
 

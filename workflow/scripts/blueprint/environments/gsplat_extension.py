@@ -14,12 +14,6 @@ from pathlib import Path
 
 from blueprint.environments.probe import SIDECAR
 from blueprint.errors import UserError
-from blueprint.system import ask_nvidia_smi
-
-
-def architectures_here() -> str:
-    """Compute capabilities of this machine's GPUs in torch's form (``8.9;9.0``); empty when there is none."""
-    return ";".join(sorted({capability for (capability,) in ask_nvidia_smi("compute_cap")}))
 
 
 def build(architectures: str, system_compiler: bool = False) -> Path:
