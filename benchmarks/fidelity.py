@@ -5,56 +5,60 @@
 
 Coverage: the demo kitchen is photographed towards one side only. What a camera sees of it in any direction is compared,
 pixel by pixel, with the truth: whether three photos had the point in their picture with nothing before it, by depth
-maps of a denser build of the room at three times the resolution. Photos: time and memory per photo, compared with the
-render at its camera, and with that camera moved to where it matches best.
+maps of a denser build of the room at three times the resolution. Photos: time and memory of the stage's own program for
+a dense kitchen and photos of another build of it, with noise and with cameras that are a pixel or so off; beside it, a
+plain loop that renders with the PyTorch reference and compares with piq, over one photo.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
+import torch
+from scipy.spatial.transform import Rotation
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow" / "scripts"), str(REPOSITORY / "tests")]
 
 import kitchen_photos  # noqa: E402
-from blueprint import demo  # noqa: E402
-from blueprint.axes import direction, intrinsics, level_from_world, opencv_viewmats  # noqa: E402
-from blueprint.cameras.photo import Photo  # noqa: E402
+from blueprint import demo, poses  # noqa: E402
+from blueprint.axes import OPENCV_FROM_OPENGL, direction, intrinsics, level_from_world, opencv_viewmats  # noqa: E402
 from blueprint.cameras.space import survey_space  # noqa: E402
 from blueprint.fidelity.gaussians import coherence  # noqa: E402
 from blueprint.fidelity.job import see_from_photos  # noqa: E402
-from blueprint.fidelity.photo_scores import compare_photos  # noqa: E402
+from blueprint.fidelity.keys import Fidelity  # noqa: E402
 from blueprint.fidelity.photos import Shot, shots_of  # noqa: E402
 from blueprint.fidelity.scan import LEAST_PHOTOS, Scan  # noqa: E402
-from blueprint.render import choose_backend  # noqa: E402
+from blueprint.render import Renderer, choose_backend, reference  # noqa: E402
 from blueprint.render.cpu import CpuRenderer  # noqa: E402
+from blueprint.splat import Splat  # noqa: E402
+from piq_reference import piq  # noqa: E402
 
 FINER = 3
+CLIP_FRAMES = 24
 TOWARDS = (0, 45, 315)
 LEVEL = level_from_world("z", 0)
-
-
-def scan_of(splat, make_renderer, threads: int) -> Scan:  # noqa: ANN001
-    """A scene as the stage looks at it."""
-    options = {"sh_degree": 3, "threads": threads}
-    return Scan(make_renderer, splat, options, LEVEL, survey_space(splat, LEVEL), True, coherence(splat))
 
 
 def coverage() -> None:
     """Precision and recall of the pixels marked as seen by too few photos."""
     splat, room = kitchen_photos.build()
-    scan = scan_of(splat, CpuRenderer, 2)
+    options = {"sh_degree": 3, "threads": 2}
+    scan = Scan(CpuRenderer, splat, options, LEVEL, survey_space(splat, LEVEL), True, coherence(splat))
     with tempfile.TemporaryDirectory() as folder:
         damage = replace(kitchen_photos.DAMAGES[0], headings_deg=TOWARDS)
         shots = shots_of({"path": str(kitchen_photos.photograph(room, Path(folder), damage))})
@@ -78,7 +82,7 @@ def coverage() -> None:
     print(f"precision {right / (right + false):.3f}, recall {right / (right + missed):.3f}")
 
 
-def finer_depth(room, shot: Shot) -> np.ndarray:  # noqa: ANN001
+def finer_depth(room: Splat, shot: Shot) -> np.ndarray:
     """Depth of what a photo shows, in the denser room."""
     size = shot.photo.width * FINER, shot.photo.height * FINER
     return CpuRenderer(room, *size, threads=2).frame(shot.photo.viewmat, shot.K(size)).median_m
@@ -97,31 +101,100 @@ def shows(shot: Shot, depth_m: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def photos(count: int, size: tuple[int, int], gaussians: int, backend: str) -> None:
-    """Time and memory of comparing photos."""
-    splat = demo.build("kitchen", gaussians=gaussians)
-    make_renderer = choose_backend(backend)
-    K = intrinsics(*size, fov_x_deg=75)
-    random = np.random.default_rng(0)
-    headings = random.uniform(0, 2 * np.pi, count)
-    viewmats = opencv_viewmats(np.tile((-0.4, -1.3, 1.5), (count, 1)), direction(headings, np.full(count, 0.2)))
-    with tempfile.TemporaryDirectory() as folder:
-        shots = []
-        for number, (viewmat, frame) in enumerate(
-            zip(viewmats, make_renderer(splat, *size, threads=2).frames(viewmats, [K] * count), strict=True)
-        ):
-            image = Path(folder) / f"{number}.jpg"
-            cv2.imwrite(str(image), np.rint(frame.rgb[..., ::-1] * 230 + random.uniform(0, 20)).astype(np.uint8))
-            shots.append(Shot(Photo(image.name, image, None, viewmat, K, *size, None, None), number % 8 == 0))
-        start, cpu = time.monotonic(), time.process_time()
-        scan = scan_of(splat, make_renderer, 2)
-        see_from_photos(scan, shots)
-        prepared = time.monotonic() - start, time.process_time() - cpu
-        compare_photos(scan, shots, {"refine_px": 4.0}, [], Path(folder) / "out")
-        took, cpu = time.monotonic() - start, time.process_time() - cpu
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{count} photos of {size[0]}x{size[1]}, {len(splat)} Gaussians, {make_renderer.name}: {took:.0f} s")
-    print(f"CPU time {cpu:.0f} s, {prepared[1]:.0f} s of it to find what photos saw; peak {peak_gb:.2f} GB")
-    print(f"per photo: {(took - prepared[0]) / count:.2f} s, CPU {(cpu - prepared[1]) / count:.2f} s")
+    """Time and memory of the stage's program for a scan with photos, and of a plain loop over one of them."""
+    made = time.monotonic()
+    scan, room = (demo.build("kitchen", gaussians=gaussians, seed=seed) for seed in (0, 7))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        demo.write(scan, folder / "scene.ply")
+        photograph(room, folder, count, size, choose_backend(backend))
+        print(
+            f"{count} photos of {size[0]}x{size[1]}, {len(scan):,} Gaussians: made in {time.monotonic() - made:.0f} s"
+        )
+        took, cpu, peak_gb = run_stage(folder, backend)
+        found = json.loads((folder / "fidelity.json").read_text())
+        compared = found["photos"]["compared"]
+        shown = ", ".join(f"{figure['title']}: {figure['shown']}" for figure in found["scan"]["figures"][:4])
+        print(f"fidelity.py ({found['run']['rasterizer']}): {len(compared)} compared; {shown}")
+        print(f"{took:.0f} s, CPU {cpu:.0f} s, load {loads()}; peak of all its processes {peak_gb:.2f} GB")
+        print(f"per photo: {took / count:.2f} s, CPU {cpu / count:.2f} s")
+        shot = shots_of({"path": name})[0]
+        seconds, plain = plain_comparison(scan, shot)
+        ours = compared[shot.name]
+    print(f"a plain loop (reference rasterizer in PyTorch, piq): {seconds:.1f} s per photo without moving its camera")
+    print("difference of " + ", ".join(f"{score}: {abs(value - ours[score]):.1e}" for score, value in plain.items()))
+
+
+def photograph(room: Splat, folder: Path, count: int, size: tuple[int, int], make_renderer: type[Renderer]) -> None:
+    """Write photos with noise and changing exposure, a dataset whose cameras are off by a pixel or so, and a clip."""
+    K, random = intrinsics(*size, fov_x_deg=75), np.random.default_rng(0)
+    eyes = np.array(kitchen_photos.EYES_M)[np.arange(count) % len(kitchen_photos.EYES_M)]
+    forwards = direction(random.uniform(0, 2 * np.pi, count), random.uniform(0.1, 0.3, count))
+    viewmats = opencv_viewmats(eyes + random.normal(0, 0.05, eyes.shape), forwards)
+    entries = []
+    renderer = make_renderer(room, *size, threads=os.cpu_count() or 1)
+    for number, (viewmat, frame) in enumerate(zip(viewmats, renderer.frames(viewmats, [K] * count), strict=True)):
+        photo = frame.rgb[..., ::-1] * random.uniform(0.8, 1.1) + random.normal(0, 0.01, frame.rgb.shape)
+        cv2.imwrite(str(folder / f"{number:04}.jpg"), np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8))
+        off = np.eye(4)
+        off[:3, :3] = Rotation.from_rotvec(random.normal(0, 1 / K[0, 0], 3)).as_matrix()
+        pose = np.linalg.inv(off @ viewmat) @ OPENCV_FROM_OPENGL
+        entries.append({"file_path": f"{number:04}.jpg", "transform_matrix": pose.tolist()})
+    camera = {"fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2], "w": size[0], "h": size[1]}
+    held_out = [entry["file_path"] for entry in entries[::8]]
+    text = json.dumps({"camera_model": "OPENCV", **camera, "test_filenames": held_out, "frames": entries})
+    (folder / "transforms.json").write_text(text)
+    (folder / "clip").mkdir()
+    along = viewmats[:: max(1, count // CLIP_FRAMES)][:CLIP_FRAMES]
+    path = poses.Cameras(along, np.tile(K, (len(along), 1, 1)), *size, 24, "z", 0.0, "turn", {}, {})
+    poses.write(folder / "clip" / "cameras.json", path)
+
+
+def run_stage(folder: Path, backend: str) -> tuple[float, float, float]:
+    """Run the stage's program as its rule does; seconds, CPU seconds, and the peak in GB of it and all it starts."""
+    entry = {"path": str(folder), "every": 1, "refine_px": 4.0}
+    spec = {"facility": "kitchen", "up_axis": "z", "floor_height_m": 0.0, "render": kitchen_photos.RENDER}
+    spec |= {**Fidelity().model_dump(exclude_none=True, include={"places", "thresholds"}), "photos": entry}
+    command = [sys.executable, str(REPOSITORY / "workflow" / "scripts" / "fidelity.py"), "--spec", json.dumps(spec)]
+    command += ["--scene", str(folder / "scene.ply"), "--cameras", str(folder / "clip" / "cameras.json")]
+    command += ["--backend", backend, "--threads", "2", "--folder", str(folder / "fidelity")]
+    before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
+    with subprocess.Popen([*command, "--output", str(folder / "fidelity.json")], stderr=subprocess.DEVNULL) as program:
+        while program.poll() is None:
+            peak = max(peak, memory_of(program.pid))
+            time.sleep(0.1)
+    took, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if program.returncode:
+        raise SystemExit(f"fidelity.py failed ({program.returncode})")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return took, cpu, max(peak, after.ru_maxrss * 1024) / 1e9
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of memory that a process and all that it started hold."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for part in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += part.memory_info().rss
+    return total
+
+
+def plain_comparison(scan: Splat, shot: Shot) -> tuple[float, dict[str, float]]:
+    """Seconds and scores of one photo, compared as one would write it down."""
+    photo, _ = shot.pictures(None)
+    start = time.monotonic()
+    size = photo.shape[1], photo.shape[0]
+    render = reference.rasterize(scan, shot.photo.viewmat, shot.K(size), *size, dtype=torch.float32).rgb
+    x, y = (torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in (photo, render))
+    scores = {"psnr": piq.psnr(x, y).item(), "ssim": piq.ssim(x, y, downsample=False).item()}
+    return time.monotonic() - start, scores
+
+
+def loads() -> str:
+    """Processes that wanted to run, over the last 1, 5 and 15 minutes."""
+    return "/".join(f"{load:.1f}" for load in os.getloadavg())
 
 
 def main() -> None:
@@ -133,8 +206,8 @@ def main() -> None:
     parser.add_argument("--gaussians", type=int, default=1_000_000)
     parser.add_argument("--backend", default="cpu", choices=["cpu", "gsplat", "auto"])
     arguments = parser.parse_args()
-    busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    print(f"{platform.node()}: {os.cpu_count()} cores, load {busy}, numpy {np.__version__}, opencv {cv2.__version__}")
+    versions = f"numpy {np.__version__}, opencv {cv2.__version__}, torch {torch.__version__}, piq {piq.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {loads()}, {versions}")
     if arguments.what == "coverage":
         coverage()
     else:

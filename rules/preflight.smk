@@ -7,6 +7,7 @@ from blueprint.environments import needs
 rule preflight_scene:
     input:
         scene=scene_of,
+        files=lambda wildcards: stated(PLAN.scene_files, wildcards.facility),
         environment="<results>/preflight/render.json",
     output:
         marker="<results>/{facility}/preflight.json",

@@ -19,16 +19,16 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
-import corruptions
-from blueprint import cli, poses, video
-from blueprint.engines.photometric.run import place_scene, relit_frames
-from blueprint.engines.presets import PRESETS
-from blueprint.engines.task import Clip
-from blueprint.files import whole_file
-from blueprint.metrics.catalogue import METRICS
-from blueprint.metrics.score import ClipFiles, score
-from blueprint.metrics.summary import summarize_variant
-from blueprint.report.preview import edge_overlay
+import corruptions  # noqa: E402
+from blueprint import cli, poses, video  # noqa: E402
+from blueprint.engines.photometric.run import place_scene, relit_frames  # noqa: E402
+from blueprint.engines.presets import PRESETS  # noqa: E402
+from blueprint.engines.task import Clip  # noqa: E402
+from blueprint.files import whole_file  # noqa: E402
+from blueprint.metrics.catalogue import METRICS  # noqa: E402
+from blueprint.metrics.score import ClipFiles, score  # noqa: E402
+from blueprint.metrics.summary import summarize_variant  # noqa: E402
+from blueprint.report.preview import edge_overlay  # noqa: E402
 
 SHOWN = {
     "object gone": 8,

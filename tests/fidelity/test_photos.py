@@ -1,6 +1,7 @@
 """A scan held against photos: damage moves its own figure, a new photo is compared alone, paths go to the subject."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,16 @@ import numpy as np
 import pytest
 
 import kitchen_photos
-from blueprint.axes import eyes_of
+from blueprint.axes import eyes_of, level_from_world
 from blueprint.cameras.place import place
+from blueprint.cameras.space import survey_space
 from blueprint.errors import UserError
 from blueprint.fidelity import photo_scores
+from blueprint.fidelity.gaussians import coherence
+from blueprint.fidelity.job import see_from_photos
+from blueprint.fidelity.keys import FIGURES
 from blueprint.fidelity.photos import shots_of
+from blueprint.fidelity.scan import Scan
 from blueprint.provenance import record
 from blueprint.render.cpu import CpuRenderer
 from blueprint.splat import load
@@ -92,6 +98,24 @@ def test_default_paths_are_placed_where_photos_show_the_subject(fox, path):
         assert (frame.alpha > 0.9).mean() > 0.97
         grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
         assert cv2.Laplacian(grey, cv2.CV_32F).std() > 0.02, "smear has no detail"
+
+
+@pytest.mark.parametrize("path", ["orbit", "sweep"])
+def test_default_paths_in_a_room_look_where_photos_looked(kitchens, tmp_path, path):
+    """Photos look towards three of the eight directions; that pixels were photographed is told by the stage itself."""
+    scan, room = kitchens
+    dataset = kitchen_photos.photograph(room, tmp_path, replace(WHOLE, headings_deg=(0, 45, 315)))
+    level = level_from_world("z", 0)
+    options = {"sh_degree": 0, "threads": 1}
+    judge = Scan(CpuRenderer, scan, options, level, survey_space(scan, level), True, coherence(scan))
+    see_from_photos(judge, shots_of({"path": str(dataset)}))
+    unseen = {}
+    for photos in ({}, {"photos": str(dataset)}):
+        placed = place(scan, clip(path, **photos))
+        views = judge.trust((placed.width, placed.height)).views(placed.viewmats, placed.Ks)
+        unseen[bool(photos)] = np.mean([view.causes["unseen"].mean() for view in views])
+    assert unseen[True] < FIGURES["untrusted"].warn < unseen[False]
+    assert unseen[True] < unseen[False] / 3
 
 
 def test_a_clip_that_says_where_to_look_from_is_placed_there(fox):

@@ -5,6 +5,8 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+import torch
+from skimage.metrics import structural_similarity
 
 import piq_reference
 import synthetic_room
@@ -12,6 +14,7 @@ from blueprint import video
 from blueprint.errors import UserError
 from blueprint.metrics.catalogue import METRICS
 from blueprint.metrics.score import ClipFiles, score
+from blueprint.metrics.working import BORDER_PX
 
 PIQ = ["psnr", "ssim", "ms_ssim", "gmsd", "vif", "haarpsi"]
 GEOMETRY = ["edge_agreement", "depth_edge_agreement"]
@@ -67,6 +70,34 @@ def test_every_score_is_that_of_piq_on_the_decoded_frames(clip, files, tmp_path,
     for name in PIQ:
         assert scores["frames"][name] == pytest.approx(expected[name], abs=1e-4), name
         assert scores["mean"][name] == pytest.approx(np.mean(expected[name]), abs=1e-4)
+
+
+def test_an_invented_background_changes_no_score_of_appearance_and_the_rest_counts_in_full(tmp_path):
+    clip = synthetic_room.room(2)
+    width = clip.depth_m.shape[2]
+    clip.depth_m[:, :, width // 2 :] = 0  # the render knows the left half
+    files = written(clip, tmp_path)
+    invented, harmed = clip.frames.copy(), altered(clip, "noise", 2)
+    away = width // 2 + 8  # since a video bleeds
+    invented[:, :, away:] = 255 - invented[:, :, away:]
+    scores = score(files, write(tmp_path / "invented.mp4", invented), PIQ, "cpu")["mean"]
+    for name in PIQ:
+        assert scores[name] == pytest.approx(METRICS[name].ideal, abs=1e-3), name
+
+    known = np.arange(width) < width // 2 - BORDER_PX
+    variant = write(tmp_path / "harmed.mp4", harmed)
+    found = score(files, variant, PIQ, "cpu")["frames"]
+    [x], [y] = ([next(iter(video.read_video(path))) / 255] for path in (variant, files.rgb))
+    error = np.square(x - y)[:, known].mean()
+    assert found["psnr"][0] == pytest.approx(-10 * np.log10(error + 1e-8), abs=1e-4)
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    shown = np.where(known[None, :, None], x, y)
+    _, everywhere = structural_similarity(shown, y, channel_axis=2, full=True, **window)
+    inner = everywhere[5:-5, 5:-5][:, known[5:-5]]
+    assert found["ssim"][0] == pytest.approx(inner.mean(), abs=1e-4)
+    left = [torch.from_numpy(frame[:, known]).permute(2, 0, 1)[None].float() for frame in (x, y)]
+    for name in ("gmsd", "vif", "haarpsi"):  # a picture of the left half alone; windows at its border differ
+        assert found[name][0] == pytest.approx(piq_reference.FUNCTIONS[name](*left).item(), rel=0.1), name
 
 
 def test_an_identical_variant_gets_the_ideal_scores(files):

@@ -52,10 +52,26 @@ class Plan:
         return list(dict.fromkeys(("render", self.engine.environment, "metrics")))
 
     def scene_spec(self, facility: str) -> Spec:
-        """All that the check of a scene depends on."""
+        """All that the check of a scene depends on, besides the scene and its `scene_files`."""
+        photos = self._photos_of_scene(facility)
+        return {key: self.facilities[facility][key] for key in ("name", *LEVEL)} | (
+            {"photos": photos} if photos else {}
+        )
+
+    def scene_files(self, facility: str) -> list[str]:
+        """The files beside a scene that tell how it stands and how large it is: cameras of photos, a calibration.
+
+        Raises:
+            UserError: there is no such dataset.
+        """
+        photos = self._photos_of_scene(facility)
+        files = [str(file) for file in dataset_files(Path(photos))] if photos else []
+        calibration = self.facilities[facility].get("scale", {}).get("dataparser_transforms")
+        return files + ([calibration] if calibration else [])
+
+    def _photos_of_scene(self, facility: str) -> str | None:
         found = self.facilities[facility]
-        photos = found.get("photos", {}).get("path") or found.get("scale", {}).get("photos")
-        return {key: found[key] for key in ("name", *LEVEL)} | ({"photos": photos} if photos else {})
+        return found.get("photos", {}).get("path") or found.get("scale", {}).get("photos")
 
     def camera_spec(self, facility: str, clip: str) -> Spec:
         """All that the camera path of a clip depends on, besides the scene."""

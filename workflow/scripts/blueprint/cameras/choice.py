@@ -7,6 +7,7 @@ import numpy as np
 from blueprint.cameras.base import Offset
 
 SAMPLES = 33  # places at which a candidate path is tried
+ENDS = [0, SAMPLES // 2, -1]  # of these, the places at which it is looked around
 SHORTLIST = 120
 
 

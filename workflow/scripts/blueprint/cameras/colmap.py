@@ -37,6 +37,7 @@ MODELS = (
     _Model("THIN_PRISM_FISHEYE", 12, 2, None),
 )
 """COLMAP's camera models by their number in .bin files; parameters are focal lengths, cx, cy, distortion."""
+MODEL_SUFFIXES = (".bin", ".txt")
 BY_NAME = {model.name: model for model in MODELS}
 POINT_BYTES = 24  # x, y and the number of a 3D point
 
@@ -58,9 +59,15 @@ class _Image(NamedTuple):
 def model_folder(path: Path) -> Path | None:
     """The folder that holds ``cameras`` and ``images``: the given one, or one inside it where tools put it."""
     for inner in ("", "sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "colmap", "0"):
-        if any((path / inner / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
+        if any((path / inner / f"cameras{suffix}").is_file() for suffix in MODEL_SUFFIXES):
             return path / inner
     return None
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a sparse model that its photos are read from: ``cameras`` and ``images``."""
+    suffix = next((suffix for suffix in MODEL_SUFFIXES if (folder / f"cameras{suffix}").is_file()), MODEL_SUFFIXES[-1])
+    return [folder / f"{name}{suffix}" for name in ("cameras", "images")]
 
 
 def read_model(folder: Path) -> list[Photo]:
@@ -69,10 +76,10 @@ def read_model(folder: Path) -> list[Photo]:
     Raises:
         UserError: a file is absent or damaged, or a camera is of a kind that cannot be rendered.
     """
-    suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
-    cameras_file, images_file = folder / f"cameras{suffix}", folder / f"images{suffix}"
-    cameras: dict[int, _Camera] = dict(_read(cameras_file, _binary_cameras if suffix == ".bin" else _text_cameras))
-    images: list[_Image] = list(_read(images_file, _binary_images if suffix == ".bin" else _text_images))
+    cameras_file, images_file = model_files(folder)
+    binary = cameras_file.suffix == ".bin"
+    cameras: dict[int, _Camera] = dict(_read(cameras_file, _binary_cameras if binary else _text_cameras))
+    images: list[_Image] = list(_read(images_file, _binary_images if binary else _text_images))
     pictures = _pictures(folder)
     photos = []
     for image in sorted(images, key=lambda image: image.name):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from blueprint.axes import rigid
-from blueprint.cameras.colmap import model_folder, read_model
+from blueprint.cameras.colmap import MODEL_SUFFIXES, model_files, model_folder, read_model
 from blueprint.cameras.nerfstudio import read_transforms
 from blueprint.cameras.photo import Photo, mask_beside, picture_size, pixel_matrix
 from blueprint.errors import UserError
@@ -36,7 +36,9 @@ def read_photos(path: Path, metres_per_unit: float = 1.0) -> list[Photo]:
     Raises:
         UserError: there is no such dataset, it is damaged or empty, or a camera is of a kind that cannot be rendered.
     """
-    photos = [photo for file in dataset_files(path) for photo in _read(file)]
+    files = dataset_files(path)
+    read_one_by_one = files[0].suffix not in MODEL_SUFFIXES
+    photos = [photo for file in files for photo in _read(file)] if read_one_by_one else read_model(files[0].parent)
     if not photos:
         raise UserError(f"{path}: holds no cameras.")
     names = [photo.name for photo in photos]
@@ -49,18 +51,18 @@ def read_photos(path: Path, metres_per_unit: float = 1.0) -> list[Photo]:
 
 
 def dataset_files(path: Path) -> list[Path]:
-    """The files in which a dataset's cameras stand; for COLMAP, ``cameras`` (``images`` and the others lie beside it).
+    """The files in which a dataset's cameras stand; for COLMAP, ``cameras`` and ``images``.
 
     Raises:
         UserError: there are none.
     """
     if path.is_file():
-        return [path]
+        return model_files(path.parent) if path.suffix in MODEL_SUFFIXES else [path]
     found = [path / name for name in TRANSFORMS if (path / name).is_file()]
     if found:
         return found[:1] if found[0].name == TRANSFORMS[0] else found
     if (folder := model_folder(path)) is not None:
-        return [next(folder / name for name in ("cameras.bin", "cameras.txt") if (folder / name).is_file())]
+        return model_files(folder)
     if (path / "cameras.json").is_file():
         return [path / "cameras.json"]
     raise UserError(
@@ -70,8 +72,6 @@ def dataset_files(path: Path) -> list[Path]:
 
 
 def _read(file: Path) -> list[Photo]:
-    if file.suffix in (".bin", ".txt"):
-        return read_model(file.parent)
     if isinstance(found := read_json(file), list):
         return _read_inria(file, found)
     return read_transforms(file)

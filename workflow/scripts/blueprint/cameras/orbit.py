@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, view_directions
-from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
+from blueprint.cameras.choice import ENDS, SAMPLES, along, combinations, scaled, shortlist
 from blueprint.errors import UserError
 from blueprint.section import key
 
@@ -73,6 +73,12 @@ def orbit_room(room: Room, request: Request, target: np.ndarray | None, offset: 
     free = room.free(tried).all(axis=1)
     if not free.any():
         raise UserError(_why_not(room, radius, centre, arc_rad, request, target))
+    if room.photographed is not None:
+        ends = tried[free][:, ENDS]
+        towards = np.concatenate([centre[free], np.full((free.sum(), 1), room.height_m)], axis=1)
+        towards = np.repeat(towards, len(ENDS), axis=0)
+        forwards = view_directions(ends.reshape(-1, 3), towards, request, offset, LOOK_DOWN_DEG)
+        free = room.photographed.narrowed(free, ends, forwards.reshape(ends.shape), request.fov_x_rad)
     off_m = 0.0 if target is not None else np.linalg.norm(centre - room.centre, axis=1)
     chosen, worth = shortlist(free, np.minimum(radius, 2.0) - 0.5 * off_m, start + arc_rad / 2, offset)
     default_deg = LOOK_DOWN_DEG if target is None else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import numpy as np
 from blueprint.axes import eyes_of, intrinsics, level_from_world, moved, moved_back, opencv_viewmats
 from blueprint.cameras import CameraPath, camera_path
 from blueprint.cameras.base import FOV_DEG, Given, Offset, Placed, Request
-from blueprint.cameras.dataset import read_photos
-from blueprint.cameras.sight import Sight, sight_of
+from blueprint.cameras.dataset import Photo, read_photos
+from blueprint.cameras.sight import Photographed, Sight, photographed, sight_of
 from blueprint.cameras.space import Space, survey_space
-from blueprint.cameras.surroundings import find_object, find_room
+from blueprint.cameras.surroundings import Room, find_object, find_room
 from blueprint.errors import UserError
 from blueprint.poses import Cameras
 from blueprint.splat import Splat
@@ -39,12 +41,13 @@ def place(splat: Splat, spec: dict[str, Any]) -> Cameras:
     Raises:
         UserError: the path cannot be placed; the message says why and what to change.
     """
-    path = camera_path(spec["path"])
+    path, unit_m = camera_path(spec["path"]), spec.get("metres_per_unit", 1.0)
     request = Request.from_spec(spec, path.keys)
     level = level_from_world(request.up_axis, request.floor_height_m)
     space = survey_space(splat, level)
     clearance_m = path.clearance_m if request.keys.clearance_m is None else request.keys.clearance_m
-    sight = _sight(path, request, spec, level)
+    photos = _photos(path, request, spec)
+    sight = sight_of(photos, level, unit_m) if photos else None
     if sight is not None and request.keys.fov_deg is None:
         # What lies beside the photos' own field of view, no photo may have seen.
         fov_deg = min(FOV_DEG, float(np.degrees(sight.fov_x_rad(request.width / request.height))))
@@ -52,11 +55,12 @@ def place(splat: Splat, spec: dict[str, Any]) -> Cameras:
     if path.given is not None:
         given = path.given(request)
         if not given.metric:
-            given.viewmats[:, :3, 3] *= spec.get("metres_per_unit", 1.0)
+            given.viewmats[:, :3, 3] *= unit_m
         viewmats, Ks, lenses = given.viewmats, given.Ks, given.lenses
         facts = _check_given(given, space, level, clearance_m)
     else:
-        placed = _place_with_offsets(path, request, space, level, clearance_m, sight)
+        known = None if sight or not photos else partial(photographed, photos, level=level, metres_per_unit=unit_m)
+        placed = _place_with_offsets(path, request, space, level, clearance_m, sight, known)
         viewmats = opencv_viewmats(placed.eyes, placed.forwards) @ level
         Ks = np.tile(
             intrinsics(request.width, request.height, fov_x_deg=np.degrees(request.fov_x_rad)), (request.frames, 1, 1)
@@ -75,12 +79,18 @@ def place(splat: Splat, spec: dict[str, Any]) -> Cameras:
         spec=spec,
         placement=facts,
         lenses=lenses,
-        metres_per_unit=spec.get("metres_per_unit", 1.0),
+        metres_per_unit=unit_m,
     )
 
 
 def _place_with_offsets(
-    path: CameraPath, request: Request, space: Space, level: np.ndarray, clearance_m: float, sight: Sight | None
+    path: CameraPath,
+    request: Request,
+    space: Space,
+    level: np.ndarray,
+    clearance_m: float,
+    sight: Sight | None,
+    known: Callable[[Room], Photographed] | None,
 ) -> Placed:
     """Try offsets until one can be placed; the first clip has none to try."""
     reasons = []
@@ -91,30 +101,37 @@ def _place_with_offsets(
                 placed = path.around_sight(sight, request, offset)
                 if (space.clearance_m(placed.eyes) >= clearance_m).all():
                     return placed
-            return _place(path, request, space, level, clearance_m, offset)
+            return _place(path, request, space, level, clearance_m, offset, known)
         except UserError as error:
             reasons.append(str(error))
     raise UserError(f"path {request.path}: {reasons[-1]}")
 
 
-def _sight(path: CameraPath, request: Request, spec: dict[str, Any], level: np.ndarray) -> Sight | None:
-    """The subject of the facility's photos, if the clip leaves it to the workflow where to look from."""
+def _photos(path: CameraPath, request: Request, spec: dict[str, Any]) -> list[Photo]:
+    """The facility's photos, if there are any and the clip leaves it to the workflow where to look from."""
     keys = request.keys
     if "photos" not in spec or path.around_sight is None or keys.side != "auto":
-        return None
+        return []
     if any(getattr(keys, name, None) is not None for name in PLACING_KEYS):
-        return None
-    return sight_of(read_photos(Path(spec["photos"])), level, spec.get("metres_per_unit", 1.0))
+        return []
+    return read_photos(Path(spec["photos"]))
 
 
 def _place(
-    path: CameraPath, request: Request, space: Space, level: np.ndarray, clearance_m: float, offset: Offset
+    path: CameraPath,
+    request: Request,
+    space: Space,
+    level: np.ndarray,
+    clearance_m: float,
+    offset: Offset,
+    known: Callable[[Room], Photographed] | None,
 ) -> Placed:
     keys = request.keys
     target = None if keys.target_m is None else moved(np.array(keys.target_m, dtype=float), level)
     height_m = (EYE_HEIGHT_M if keys.height_m is None else keys.height_m) + offset.height_m
     room = None if keys.side == "outside" else find_room(space, height_m, clearance_m, target)
     if room is not None:
+        room = room if known is None else replace(room, photographed=known(room))
         return path.in_room(room, request, target, offset)
     if keys.side == "inside":
         raise UserError(

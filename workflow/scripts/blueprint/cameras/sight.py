@@ -7,13 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blueprint.axes import eyes_of, moved
+from blueprint.axes import eyes_of, moved, moved_back
 from blueprint.cameras.photo import Photo
+from blueprint.cameras.space import DETAIL_RANGE_M
+from blueprint.cameras.surroundings import Room
+from blueprint.lens import project
 
 LEAST_AHEAD = 0.8  # share of photos that must have the point before them
 MOST_ASIDE = 0.35  # median distance of the optical axes from it, as a share of that of the cameras
 MIDDLE_PERCENTILES = (10, 90)
 FAR_PERCENTILE = 75
+POINTS = 500  # of a room, by which views are judged
+PLACES = 16  # in a room, from which its surfaces are seen
+LEAST_PHOTOS = 3
+ENOUGH = 0.9  # share of photographed matter with which a view is taken,
+NEARLY_ALL = 0.95  # or that share of the best, where no view has so much
+VIEWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -69,3 +78,75 @@ def sight_of(photos: Sequence[Photo], level: np.ndarray, metres_per_unit: float 
         span_rad=float(high - low),
         extent=float(np.median(extents)),
     )
+
+
+@dataclass(frozen=True)
+class Photographed:
+    """Points on the surfaces of a room, and which of them photos show; the level frame."""
+
+    points: np.ndarray  # [P, 3] metres
+    seen: np.ndarray  # [P] bool, by `LEAST_PHOTOS` photos
+
+    def share(self, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: float) -> np.ndarray:
+        """Share [N] of the points before cameras ``eyes`` [N, 3] looking along ``forwards`` [N, 3] that photos show."""
+        found = np.zeros(len(eyes))
+        for first in range(0, len(eyes), VIEWS_AT_ONCE):
+            here = slice(first, first + VIEWS_AT_ONCE)
+            apart = self.points[None] - eyes[here, None]
+            distance_m = np.linalg.norm(apart, axis=-1)
+            ahead = np.einsum("npk,nk->np", apart, forwards[here])
+            in_view = (ahead > np.cos(fov_x_rad / 2) * distance_m) & (distance_m < DETAIL_RANGE_M)
+            found[here] = (in_view & self.seen).sum(axis=1) / np.maximum(in_view.sum(axis=1), 1)
+        return found
+
+    def narrowed(self, free: np.ndarray, eyes: np.ndarray, forwards: np.ndarray, fov_x_rad: float) -> np.ndarray:
+        """Of the candidates [N] that are free, those whose views show what photos show, as far as there are any.
+
+        Args:
+            free: [N] bool.
+            eyes: [M, E, 3], of the M free ones; of E views the worst counts.
+            forwards: [M, E, 3] unit view directions.
+            fov_x_rad: horizontal field of view.
+        """
+        shares = self.share(eyes.reshape(-1, 3), forwards.reshape(-1, 3), fov_x_rad).reshape(eyes.shape[:2])
+        least = shares.min(axis=1)
+        kept = free.copy()
+        kept[free] = least >= min(ENOUGH, NEARLY_ALL * least.max())
+        return kept
+
+
+def photographed(photos: Sequence[Photo], room: Room, level: np.ndarray, metres_per_unit: float = 1.0) -> Photographed:
+    """What photos show of a room's surfaces, such as its cameras can see.
+
+    Args:
+        photos: with their cameras, in the scene's coordinates.
+        room: where cameras may be.
+        level: [4, 4] from the world, in metres, to the level frame.
+        metres_per_unit: length of a unit of the photos' cameras.
+    """
+    space = room.space
+    places = room.cells(PLACES)
+    places = np.concatenate([places, np.full((len(places), 1), room.height_m)], axis=1)
+    points = space.sample[:: max(1, len(space.sample) // (2 * POINTS))]
+    points = points[_in_sight(room, points, places).any(axis=1)]
+    viewmats = np.stack([photo.viewmat for photo in photos])
+    shown = _in_sight(room, points, moved(eyes_of(viewmats) * metres_per_unit, level))  # [P, photos]
+    world = moved_back(points, level) / metres_per_unit
+    for number, (photo, viewmat) in enumerate(zip(photos, viewmats, strict=True)):
+        seen = moved(world, viewmat)
+        ahead = seen[:, 2] > 1e-6
+        pixels = project(np.where(ahead[:, None], seen, (0, 0, 1)), photo.K, photo.lens)
+        if photo.lens is not None:
+            ahead &= np.hypot(seen[:, 0], seen[:, 1]) <= photo.lens.reach * seen[:, 2]
+        inside = ((pixels >= 0) & (pixels < (photo.width, photo.height))).all(axis=1)
+        shown[:, number] &= ahead & inside
+    return Photographed(points, shown.sum(axis=1) >= LEAST_PHOTOS)
+
+
+def _in_sight(room: Room, points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    """Whether points [P, 3] on surfaces have nothing before them as seen from eyes [E, 3]; [P, E]."""
+    apart = points[:, None] - eyes[None]
+    distance_m = np.linalg.norm(apart, axis=-1)
+    rays = apart / np.maximum(distance_m, 1e-9)[..., None]
+    free_m = room.space.view_depth_m(eyes[None], rays, float(distance_m.max()))
+    return free_m > distance_m - 3 * room.space.voxel_m

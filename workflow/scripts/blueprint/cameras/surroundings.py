@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from blueprint.axes import direction, moved, opencv_viewmats
 from blueprint.cameras.space import Space
+
+if TYPE_CHECKING:
+    from blueprint.cameras.sight import Photographed
 
 LEAST_ENCLOSURE = 0.7  # share of horizontal directions in which a room's walls are seen
 ENCLOSURE_RAYS = 36
@@ -34,6 +38,8 @@ class Room:
     height_m: float
     clearance_m: float
     plan: np.ndarray  # [X, Y] bool, over the grid's columns
+    photographed: Photographed | None = None
+    """What photos show of it, where paths keep to that."""
 
     def free(self, points: np.ndarray) -> np.ndarray:
         """Whether a camera may be at points [..., 3]: in the room, and with the clearance to all matter."""

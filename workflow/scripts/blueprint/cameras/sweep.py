@@ -8,7 +8,7 @@ import numpy as np
 
 from blueprint.axes import direction
 from blueprint.cameras.base import CameraPath, Offset, Placed, PlacedKeys, Request, view_directions
-from blueprint.cameras.choice import SAMPLES, along, combinations, scaled, shortlist
+from blueprint.cameras.choice import ENDS, SAMPLES, along, combinations, scaled, shortlist
 from blueprint.cameras.orbit import LEAST_HEIGHT_M, LOOK_DOWN_DEG
 from blueprint.errors import UserError
 from blueprint.section import key
@@ -76,17 +76,20 @@ def sweep_room(room: Room, request: Request, target: np.ndarray | None, offset: 
     if not free.any():
         raise UserError(_why_not(room, middle, heading, float(lengths_m.min())))
     default_deg = LOOK_DOWN_DEG if target is None else None
+    across = heading + np.pi / 2  # the camera looks to the left of its way; a way and its reverse look to either side
 
     def views(eyes: np.ndarray, towards: np.ndarray) -> np.ndarray:
         point = eyes + direction(towards, np.zeros(len(eyes))) if target is None else target
         return view_directions(eyes, point, request, offset, default_deg)
 
-    # The camera looks to the left of its way; a way and its reverse look to either side.
-    across = heading + np.pi / 2
+    if room.photographed is not None:
+        ends = tried[free][:, ENDS]
+        forwards = views(ends.reshape(-1, 3), np.repeat(across[free], len(ENDS)))
+        free = room.photographed.narrowed(free, ends, forwards.reshape(ends.shape), request.fov_x_rad)
     fan = np.radians([-25.0, 0.0, 25.0])
     depth_m = np.zeros((len(tried), 3, len(fan)))
     depth_m[free] = room.space.view_depth_m(
-        tried[free][:, [0, SAMPLES // 2, -1], None],
+        tried[free][:, ENDS, None],
         direction(across[free, None, None] + fan, np.radians(LOOK_DOWN_DEG)),
         VIEW_LIMIT_M,
     )

@@ -84,10 +84,15 @@ def _moment(view: View, alpha: np.ndarray) -> Moment:
     )
     K = view.K.copy()
     K[:2] *= scale
-    known = ((alpha >= SOLID_ALPHA) & (depth_m > 0)).astype(np.uint8) * 255
-    around = np.ones((2 * BORDER_PX + 1, 2 * BORDER_PX + 1), np.uint8)
-    solid = cv2.erode(known, around, borderType=cv2.BORDER_CONSTANT, borderValue=255)
+    solid = solid_where(alpha, depth_m, BORDER_PX)
     return Moment(render, variant, depth_m, view.viewmat, K, view.lens, solid=solid)
+
+
+def solid_where(alpha: np.ndarray, depth_m: np.ndarray, border_px: int) -> np.ndarray:
+    """Where a render [H, W] knows what it shows, and not within a border of where it does not: uint8, 255 there."""
+    known = ((alpha >= SOLID_ALPHA) & (depth_m > 0)).astype(np.uint8) * 255
+    around = np.ones((2 * border_px + 1, 2 * border_px + 1), np.uint8)
+    return cv2.erode(known, around, borderType=cv2.BORDER_CONSTANT, borderValue=255)
 
 
 def windows(values: np.ndarray, side_px: int) -> np.ndarray:
