@@ -25,6 +25,7 @@ rule enrich:
     threads: 2
     resources:
         runtime=minutes("enrich.py"),
+        mem_mb=memory_mb(PLAN.engine),
         gpu=PLAN.engine.gpus(config["enrich"]),
         # Facts of this machine: they decide no pixel, so they are resources and not parameters.
         machine=as_json(PLAN.engine.machine(config["enrich"])),

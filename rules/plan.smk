@@ -37,6 +37,11 @@ def minutes(program):
     return lambda wildcards, attempt: attempt * limit
 
 
+def memory_mb(model):
+    """`mem_mb` of a job that loads a model, as the audit counts it: again as much each time."""
+    return lambda wildcards, attempt: attempt * int(1000 * model.ram_gb)
+
+
 def weights_at_hand(wildcards):
     """No input: says before any job that weights are absent. A dry run plans for another machine and may lack them."""
     if not workflow.dryrun:

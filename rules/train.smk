@@ -26,6 +26,7 @@ rule train:
         f"../envs/{TRAINER.environment}.yaml"
     threads: 2
     resources:
+        mem_mb=memory_mb(TRAINER),
         gpu=training("gpus"),
         machine=training("machine"),
     params:
@@ -64,6 +65,7 @@ rule evaluate:
         f"../envs/{TRAINER.environment}.yaml"
     threads: 2
     resources:
+        mem_mb=memory_mb(TRAINER),
         gpu=1 if TRAINER.vram_gb else 0,
         machine=training("machine"),
     params:
