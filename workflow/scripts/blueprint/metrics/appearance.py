@@ -11,7 +11,7 @@ no weights, and nothing differs from `piq`.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ SSIM_TAPS = 11
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
+@cache
 def _gaussian(size: int, sigma: float) -> list[float]:
     taps = torch.exp(-((torch.arange(size, dtype=torch.float64) - (size - 1) / 2) ** 2) / (2 * sigma**2))
     return (taps / taps.sum()).tolist()

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from blueprint.metrics.frames import Batch
-from blueprint.metrics.working import Moment, moments_of, windows
+from blueprint.metrics.working import Moment, moments_of, pixel_grid, windows
 
 WINDOW_PX = 20
 RECOGNISED = 0.6
@@ -102,9 +102,7 @@ def _kept(moment: Moment, render: np.ndarray, variant: np.ndarray, shows: np.nda
 
 
 def _looked_up(picture: np.ndarray, displacement: np.ndarray) -> np.ndarray:
-    height, width = picture.shape
-    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-    return cv2.remap(picture, grid + displacement.astype(np.float32), None, cv2.INTER_LINEAR)
+    return cv2.remap(picture, pixel_grid(*picture.shape) + displacement.astype(np.float32), None, cv2.INTER_LINEAR)
 
 
 def _correlation(render: np.ndarray, other: np.ndarray, energy: np.ndarray) -> np.ndarray:
@@ -127,7 +125,9 @@ def _places(shape: tuple[int, ...], frame: tuple[int, ...]) -> tuple[np.ndarray,
 def _displacement(motion: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Displacement [..., 2] at places under a shift (2), a zoom and a turn in radians."""
     right, down, zoom, turn = motion
-    return np.stack([right + zoom * x - turn * y, down + zoom * y + turn * x], -1)
+    moved = np.empty((*np.broadcast_shapes(x.shape, y.shape), 2))
+    moved[..., 0], moved[..., 1] = right + zoom * x - turn * y, down + zoom * y + turn * x
+    return moved
 
 
 def _fitted(field: np.ndarray, weight: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -147,7 +147,9 @@ def _refined(motion: np.ndarray, moment: Moment, render: np.ndarray, variant: np
     """The motion [4] after two steps of Gauss and Newton on the pixels that agree (Lucas and Kanade 1981)."""
     x, y = _pixels(render.shape)
     across, down = cv2.Scharr(render, cv2.CV_32F, 1, 0) / 32, cv2.Scharr(render, cv2.CV_32F, 0, 1) / 32
-    slopes = np.stack([across, down, across * x + down * y, down * x - across * y], -1)
+    slopes = np.empty((*render.shape, 4))
+    for index, slope in enumerate((across, down, across * x + down * y, down * x - across * y)):
+        slopes[..., index] = slope
     for _ in range(2):
         back = _looked_up(variant, _displacement(motion, x, y))
         gain = float((back * render * (moment.solid > 0)).sum() / max(np.square(render).sum(), 1e-6))

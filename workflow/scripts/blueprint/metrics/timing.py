@@ -12,7 +12,7 @@ import numpy as np
 from blueprint.metrics.frames import Batch, ClipFacts, ClipScore
 from blueprint.metrics.placement import LEAST_STRUCTURE, WINDOW_PX, flow_of
 from blueprint.metrics.stability import warp_map
-from blueprint.metrics.working import Moment, moments_of, windows
+from blueprint.metrics.working import Moment, moments_of, pixel_grid, windows
 
 REACH = 4
 """Frames to each side among which the moment of a frame is looked for."""
@@ -171,8 +171,7 @@ class CameraMotion(ClipScore):
 def motion_apart(before: Moment, now: Moment) -> tuple[float, float] | None:
     """Difference of the variant's motion from the predicted one, and the part of the predicted one that it has."""
     where, same = warp_map(before, now)
-    height, width = same.shape
-    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+    grid = pixel_grid(*same.shape)
     strong = np.square(now.structures[1]) * ((same > 0) & (now.solid > 0))
     energy = windows(strong, WINDOW_PX)
     shows = energy > LEAST_STRUCTURE

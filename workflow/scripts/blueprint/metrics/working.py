@@ -8,7 +8,7 @@ hardly grows. What the render does not know, background or places with little op
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -42,6 +42,12 @@ class Moment(View):
     def structures(self) -> tuple[np.ndarray, np.ndarray]:
         """`structure` of render and variant."""
         return structure(self.render, self.solid), structure(self.variant, self.solid)
+
+
+@cache
+def pixel_grid(height: int, width: int) -> np.ndarray:
+    """Columns and rows [H, W, 2] float32 of pixels, as `cv2.remap` counts; not to be written to."""
+    return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
 def structure(frame: np.ndarray, solid: np.ndarray) -> np.ndarray:
