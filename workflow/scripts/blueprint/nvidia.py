@@ -32,7 +32,7 @@ def installation(title: str, program: str, environment: str, key: str, given: st
     Args:
         title: the repository's name, for messages.
         program: a file that it must hold.
-        environment: the conda environment that brings it and sets its variable (see `environments.upstream`).
+        environment: the conda environment that brings it and sets its variable.
         key: of the configuration, which may name another folder.
         given: that key's value.
 
