@@ -8,6 +8,7 @@
 #   BLUEPRINT_CONFIGFILE  configuration of the run (default: the embedded demo)
 #   BLUEPRINT_SETTINGS    cloud settings (default: profiles/vast/cloud.yaml); its folder is the profile
 #   BLUEPRINT_HOME        where conda and the environment of Snakemake go (default: /workspace)
+#   BLUEPRINT_SHARE       the launch that several machines are of; each takes clips then
 #   BLUEPRINT_LAUNCH      the launch record, which the sentry goes by
 #   MINIFORGE_URL         mirror to fetch the installer from
 #   FINISH_LIMIT_S        seconds that the final copy and the end of the machine may take
@@ -23,7 +24,8 @@ home=${BLUEPRINT_HOME:-/workspace}
 settings=${BLUEPRINT_SETTINGS:-profiles/vast/cloud.yaml}
 conda=$home/miniforge3
 environment=$home/orchestration
-log=logs/cloud/onstart-$(date -u +%Y%m%dT%H%M%SZ).log
+own=${BLUEPRINT_SHARE:+-${CONTAINER_ID:-$HOSTNAME}}  # machines of one run keep their logs in one bucket
+log=logs/cloud/onstart-$(date -u +%Y%m%dT%H%M%SZ)$own.log
 
 mkdir -p logs/cloud .snakemake "$home"
 exec 9>.snakemake/onstart.lock
@@ -41,7 +43,7 @@ with_token_too() { ( export HF_TOKEN; with_keys "$@" ); }
 # Before anything is downloaded: an account of what this machine costs, and somebody who ends it when nobody else does.
 if [ -n "${BLUEPRINT_LAUNCH:-}" ] && command -v python3 >/dev/null; then
     ( export "${keys[@]}"; exec setsid -f python3 workflow/scripts/sentry.py --watch $$ --python "$environment/bin/python" \
-        9>&- </dev/null >>logs/cloud/sentry.log 2>&1 )
+        9>&- </dev/null >>"logs/cloud/sentry$own.log" 2>&1 )
 else
     step "no launch record or no python3: there is no sentry, only the guard will look after this machine"
 fi
@@ -129,6 +131,9 @@ with_keys timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" "${cache[@]}" fetch-en
 step "running: ${run[*]}"
 timeout --kill-after=10 "${STEP_LIMIT_S:-1800}" "${run[@]}" --unlock 9>&-  # of a Snakemake that was killed: the lock above says that none is alive
 rm -f results/.cloud/guard.json  # what a guard said before this start
+if [ -n "${BLUEPRINT_SHARE:-}" ]; then
+    run=(python workflow/scripts/cloud.py share --settings "$settings" --configfile "${BLUEPRINT_CONFIGFILE:-config/config.yaml}")
+fi
 with_token_too "${run[@]}" &
 running=$!
 # From then on a guard is there, which notices when Snakemake hangs; before, this shell has to.

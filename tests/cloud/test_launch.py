@@ -17,9 +17,10 @@ import yaml
 import vast
 from blueprint.cloud import settings as cloud_settings
 from blueprint.cloud.bucket import Bucket
-from blueprint.cloud.launched import GIVEN, Launch, lay
+from blueprint.cloud.launched import GIVEN, VARIABLE, Launch, lay
 from blueprint.cloud.ledger import Entry
 from blueprint.cloud.reaper import run_of
+from blueprint.cloud.share import VARIABLE as SHARE
 from blueprint.cloud.sync import scan
 from blueprint.errors import UserError
 from laptops import SECRETS, URL, Laptop, git
@@ -274,6 +275,33 @@ def test_status_logs_stop(laptop, service):
     assert service.status_of(number) == "exited"
     assert "is gone" in laptop.run("stop", str(number), "--destroy").stdout
     assert list(service.instances) == [9]
+
+
+def test_several_machines_share_a_run(laptop, service, b2):
+    done = laptop.run("launch", "--machines", "2")
+    assert done.returncode == 0 and "2 of 2 machines share the run" in done.stdout
+    assert "2 machines: 3.500 USD per hour" in done.stdout
+    rows = [dict(row["extra_env"]) for row in service.instances.values()]
+    assert len(rows) == 2 and rows[0][SHARE] == rows[1][SHARE] != ""
+    orders = [Launch.from_text(row[VARIABLE]) for row in rows]
+    assert len({order.label for order in orders}) == 2, "a record and an account each"
+    assert {f"blueprint/main/{order.name}" for order in orders} <= b2.files().keys()
+    assert "found 2 instances" in laptop.run("stop").stdout
+    assert laptop.run("stop", "--every").returncode == 0
+    assert {service.status_of(number) for number in service.instances} == {"exited"}
+
+
+@pytest.mark.parametrize("count", ["0", "3"])
+def test_more_machines_than_are_on_offer_are_refused(laptop, service, count):
+    done = laptop.run("launch", "--machines", count)
+    assert done.returncode == 1 and f"--machines: found {count}; there are 2 offers" in done.stdout
+    assert not service.instances
+
+
+def test_one_machine_shares_with_nobody(laptop, service):
+    laptop.run("launch")
+    (row,) = service.instances.values()
+    assert SHARE not in dict(row["extra_env"])
 
 
 def test_status_as_json(laptop, service):

@@ -4,6 +4,7 @@ python workflow/scripts/cloud.py restore     fill this checkout from the bucket,
 python workflow/scripts/cloud.py sync        copy what is finished to the bucket once, and verify it
 python workflow/scripts/cloud.py ledger      count this machine's time and print the cost of all machines
 python workflow/scripts/cloud.py finish      final copy, verification, end of the instance
+python workflow/scripts/cloud.py share       this machine's part of a run that several machines share
 python workflow/scripts/cloud.py guard       what a run starts in the background
 python workflow/scripts/cloud.py fetch-environments --run snakemake ...    unpack those that an earlier machine kept
 python workflow/scripts/cloud.py keep-environments --run snakemake ...     keep those of this run, as they are made
@@ -24,10 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from blueprint import cli
-from blueprint.cloud import guard, ledger, lifecycle, sync
-from blueprint.cloud.accounts import Accounts
+from blueprint import config as configuration
+from blueprint.audit.estimate import job_limits_s
+from blueprint.cloud import guard, ledger, lifecycle, share, sync
+from blueprint.cloud.accounts import Accounts, store_of
 from blueprint.cloud.bucket import LEDGER
 from blueprint.cloud.environment_cache import fetch_needed, keep_needed
+from blueprint.cloud.machine import machine_id
 from blueprint.cloud.restore import restore as fill
 from blueprint.cloud.settings import CloudSettings, load
 from blueprint.errors import UserError
@@ -95,11 +99,25 @@ def watch(settings: CloudSettings, root: Path, _: int) -> None:
             os._exit(0 if ending.is_good else 1)  # whatever still hangs in a thread
 
 
+def work(settings: CloudSettings, root: Path, configfile: str) -> None:
+    """Make shares of the run until none is left for this machine, then end it."""
+    config = configuration.read_config(Path(configfile))
+    limits_s = {"snakemake": settings.max_hours * 3600, **job_limits_s(config, None)}
+    life = lifecycle.Lifecycle(settings, root, limits_s)
+    print(life.prepare(config))
+    print(life.start())
+    machine = machine_id(settings.instance_id)
+    claims = share.Claims(store_of(settings), os.environ[share.VARIABLE], machine, share.lost_s(settings))
+    sharer = share.Sharer(settings, root, claims, share.shares_of(config, configfile), configfile)
+    print(life.conclude("success" if sharer.work() else "error"))
+
+
 COMMANDS = {
     "restore": restore,
     "sync": copy,
     "ledger": cost,
     "finish": finish,
+    "share": work,
     "guard": watch,
     "fetch-environments": fetch_needed,
     "keep-environments": keep_needed,
@@ -112,10 +130,12 @@ def main() -> None:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
     parser.add_argument("--status", type=int, default=0, help="finish: exit status of the run")
+    parser.add_argument("--configfile", default="config/config.yaml", help="share: configuration of the run")
     parser.add_argument("--json", action="store_true", help="ledger: print JSON")
     parser.add_argument("--run", nargs=argparse.REMAINDER, default=[], help="...-environments: the run's command line")
     arguments = parser.parse_args()
-    detail = {"ledger": arguments.json, "finish": arguments.status}.get(arguments.command, arguments.run)
+    details = {"ledger": arguments.json, "finish": arguments.status, "share": arguments.configfile}
+    detail = details.get(arguments.command, arguments.run)
     COMMANDS[arguments.command](load(arguments.settings), Path.cwd(), detail)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from blueprint import cli
 from blueprint import config as configuration
 from blueprint.audit import estimate
 from blueprint.audit import run as audit
-from blueprint.cloud import fleet, lifecycle, offers, vast
+from blueprint.cloud import fleet, lifecycle, offers, share, vast
 from blueprint.cloud import launch as launching
 from blueprint.cloud.accounts import store_of
 from blueprint.cloud.reaper import Reaper, refuse_unwatched
@@ -36,13 +37,13 @@ FOLLOW_S = 10.0
 
 
 def launch(arguments: argparse.Namespace) -> None:
-    """Rent the cheapest machine that will do and start the run on it, after a question."""
+    """Rent the cheapest machine that will do, or several, and start the run there, after a question."""
     settings, root, configfile = load(arguments.settings), Path.cwd(), arguments.configfile
     config = configuration.read_config(Path(configfile))
     if not arguments.gpu_anyway:
         launching.refuse_needless(config, configfile)
     if arguments.dry_run:
-        chosen_offer(settings, config)
+        chosen_offers(settings, config, arguments.machines)
         for problem in launching.problems(root, settings, config, configfile):
             console.print(f"[yellow]A launch would be refused:[/yellow] {escape(problem)}")
         console.print("Dry run: nothing was rented.")
@@ -58,14 +59,14 @@ def launch(arguments: argparse.Namespace) -> None:
         refuse_unwatched(settings)
     scenes = launching.scenes_to_upload(root, config)
     fleet.refuse_second(settings)
-    offer = chosen_offer(settings, config)
+    chosen = chosen_offers(settings, config, arguments.machines)
     earlier_usd = launching.spent_usd(settings)
     console.print(
         f"Configuration {escape(configfile)}, commit {source.commit[:12]}. The run {settings.run_id} has cost "
         f"{earlier_usd:.2f} USD so far; what it has in the bucket is restored and not made again."
     )
     refuse_unasked(arguments.yes)
-    rent(arguments, settings, source, offer, scenes, files, earlier_usd)
+    rent(arguments, settings, source, chosen, scenes, files, earlier_usd)
 
 
 def refuse_unasked(yes: bool) -> None:
@@ -86,32 +87,50 @@ def rent(
     arguments: argparse.Namespace,
     settings: CloudSettings,
     source: launching.Source,
-    offer: offers.Offer,
+    chosen: list[offers.Offer],
     scenes: list[str],
     files: dict[str, bytes],
     earlier_usd: float,
 ) -> None:
-    """Upload scenes and settings, write the launch record, rent the machine."""
+    """Upload scenes and settings; for each machine write the launch record and rent it.
+
+    Raises:
+        UserError: none was rented; where some were, the others are told of.
+    """
     root = Path.cwd()
     if scenes:
         console.print(f"Uploaded {launching.upload_scenes(settings, root, scenes)} of {len(scenes)} scenes.")
     store = store_of(settings)
-    now_s = time.time() + store.authorise()
-    order = launching.order(settings, offer, earlier_usd, now_s, launching.send(store, files))
-    store.put(order.name, order.to_text().encode())  # before it costs anything: the reaper goes by it
-    environment = launching.environment_of(settings, source, *files, arguments.with_account_key, order)
-    number = offers.create_instance(settings, offer, order.label, environment, launching.bootstrap_script(root))
-    console.print(f"Rented instance {number} ({order.label}), commit {source.commit[:12]}. It costs money from now on.")
-    fleet.schedule_stop(settings, number, order.deadline_s)
-    console.print(f"It ends at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(order.deadline_s))} at the latest.")
-    console.print(f"Follow it with `.venv/bin/blueprint logs {number} -f`.")
+    now_s, sent = time.time() + store.authorise(), launching.send(store, files)
+    together = {share.VARIABLE: secrets.token_hex(4)} if len(chosen) > 1 else {}
+    rented = 0
+    for offer in chosen:
+        order = launching.order(settings, offer, earlier_usd, now_s, sent)
+        store.put(order.name, order.to_text().encode())  # before it costs anything: the reaper goes by it
+        environment = launching.environment_of(settings, source, *files, arguments.with_account_key, order) | together
+        try:
+            script = launching.bootstrap_script(root)
+            number = offers.create_instance(settings, offer, order.label, environment, script)
+        except UserError as error:
+            if not rented and offer is chosen[-1]:
+                raise
+            log.warning("%s", error)
+            continue
+        rented += 1
+        said = f"Rented instance {number} ({order.label}), commit {source.commit[:12]}."
+        console.print(f"{said} It costs money from now on.")
+        fleet.schedule_stop(settings, number, order.deadline_s)
+        console.print(f"It ends at {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(order.deadline_s))} at the latest.")
+        console.print(f"Follow it with `.venv/bin/blueprint logs {number} -f`.")
+    if together:
+        console.print(f"{rented} of {len(chosen)} machines share the run.")
 
 
-def chosen_offer(settings: CloudSettings, config: Mapping[str, Any]) -> offers.Offer:
-    """Print the cheapest offers and what the first one means for time and budget; it is the one to take.
+def chosen_offers(settings: CloudSettings, config: Mapping[str, Any], machines: int) -> list[offers.Offer]:
+    """Print the cheapest offers and what those to take, the first ones, mean for time and budget.
 
     Raises:
-        UserError: there is none.
+        UserError: there are not enough.
     """
     found = offers.find_offers(settings)
     if not found:
@@ -119,23 +138,27 @@ def chosen_offer(settings: CloudSettings, config: Mapping[str, Any]) -> offers.O
             f"{settings.source}: vast: no machine on offer meets all of {dict(settings.machine)}. Relax one of them."
         )
     table = Table("offer", "GPU", "VRAM GB", "USD/h", "reliability", "disk GB", "place", box=box.SIMPLE_HEAD)
-    for offer in found[:OFFERS_SHOWN]:
+    for offer in found[: max(OFFERS_SHOWN, machines)]:
         figures = (f"{offer.vram_gb:.0f}", f"{offer.rate_usd_per_h:.3f}", f"{offer.reliability:.3f}")
         table.add_row(str(offer.id), escape(offer.gpu), *figures, f"{offer.disk_gb:.0f}", escape(offer.location))
     console.print(table)
-    offer = found[0]
+    if not 1 <= machines <= len(found):
+        raise UserError(f"--machines: found {machines}; there are {len(found)} offers. Give 1 to {len(found)}.")
+    offer, rate = found[0], sum(offer.rate_usd_per_h for offer in found[:machines])
     price = f"[bold]{offer.rate_usd_per_h:.3f} USD per hour[/bold]"
     console.print(f"{escape(offer.gpu)}, {escape(offer.location)}: {price}, plus traffic.")
+    if machines > 1:
+        console.print(f"{machines} machines: {rate:.3f} USD per hour, plus traffic; the first {machines} of the table.")
     stages = estimate.estimate(config, Path(configuration.folders(config)["benchmarks"]))
     hours = sum(stage.seconds for stage in stages) / 3600
     console.print(f"Estimate of the whole run: {hours:.2f} h, {hours * offer.rate_usd_per_h:.2f} USD, plus setting up.")
     if settings.has_budget:
-        hours = settings.max_cost_usd / offer.rate_usd_per_h
+        hours = settings.max_cost_usd / rate
         budget = f"The budget of {settings.max_cost_usd:g} USD (run {settings.run_id}) lasts {hours:.1f} h at most."
         console.print(budget)
     else:
         console.print("[yellow]There is no budget (max_cost_usd is 0 or less): nothing limits the cost.[/yellow]")
-    return offer
+    return found[:machines]
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -185,9 +208,9 @@ def pull(arguments: argparse.Namespace) -> None:
 def stop(arguments: argparse.Namespace) -> None:
     """Stop (or destroy) an instance, and wait until Vast says that it has ended. It is not synced first."""
     settings = load(arguments.settings)
-    number = fleet.chosen(settings, arguments.instance)
-    state = vast.shutdown(settings, "destroy" if arguments.destroy else "stop", number)
-    console.print(f"Instance {number} is {state}." + ("" if state == "gone" else " Its disk is kept, and billed."))
+    for number in fleet.ours(settings) if arguments.every else [fleet.chosen(settings, arguments.instance)]:
+        state = vast.shutdown(settings, "destroy" if arguments.destroy else "stop", number)
+        console.print(f"Instance {number} is {state}." + ("" if state == "gone" else " Its disk is kept, and billed."))
 
 
 def reap(arguments: argparse.Namespace) -> None:
@@ -207,6 +230,7 @@ def main() -> None:
     program.parser.add_argument("--settings", type=Path, default=Path("profiles/vast/cloud.yaml"), help="cloud.yaml")
     command = program.add(launch)
     command.add_argument("--configfile", required=True, help="configuration of the run, a committed file")
+    command.add_argument("--machines", type=int, default=1, help="how many machines share the run (default 1)")
     command.add_argument("--remote", default="origin", help="git remote that the machine fetches from")
     command.add_argument("--repository", help="address the machine fetches from, when the remote's own is not public")
     command.add_argument(
@@ -227,6 +251,7 @@ def main() -> None:
     program.add(pull).add_argument("--watch", action="store_true", help="show what is transferred")
     command = program.add(stop)
     command.add_argument("instance", type=int, nargs="?")
+    command.add_argument("--every", action="store_true", help="every instance of the run")
     command.add_argument("--destroy", action="store_true", help="delete the disk as well")
     program.add(reap).add_argument("--dry-run", "-n", action="store_true", help="say what would be ended, end nothing")
     program.run()

@@ -31,6 +31,11 @@ def refuse_second(settings: CloudSettings) -> None:
             )
 
 
+def ours(settings: CloudSettings) -> list[int]:
+    """The instances of this run."""
+    return [instance.id for instance in vast.list_instances(settings) if is_ours(settings, instance)]
+
+
 def chosen(settings: CloudSettings, number: int | None) -> int:
     """The instance that was named, or the only one of this run.
 
@@ -39,11 +44,11 @@ def chosen(settings: CloudSettings, number: int | None) -> int:
     """
     if number is not None:
         return number
-    ours = [instance.id for instance in vast.list_instances(settings) if is_ours(settings, instance)]
-    if len(ours) != 1:
-        listed = ", ".join(map(str, ours)) or "none"
-        raise UserError(f"run {settings.run_id}: found {len(ours)} instances ({listed}). Name the one that is meant.")
-    return ours[0]
+    found = ours(settings)
+    if len(found) != 1:
+        listed = ", ".join(map(str, found)) or "none"
+        raise UserError(f"run {settings.run_id}: found {len(found)} instances ({listed}). Name the one that is meant.")
+    return found[0]
 
 
 def schedule_stop(settings: CloudSettings, number: int, at_s: float) -> None:

@@ -87,7 +87,8 @@ class Lifecycle:
             A line for the user.
         """
         self._announce("running", is_set_up=True)
-        notify.tell(self.settings, "start", f"The run has started on instance {self.settings.instance_id}.")
+        if not any(run.is_going_on for run in runs.runs(self.root) if run.process != self.me):
+            notify.tell(self.settings, "start", f"The run has started on instance {self.settings.instance_id}.")
         return f"The guard is process {self.guard.guard.pid}; its log is {guard.LOG}."
 
     def _announce(self, outcome: runs.Outcome, **more: Any) -> None:

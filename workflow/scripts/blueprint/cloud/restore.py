@@ -17,6 +17,8 @@ from blueprint.cloud import ledger
 from blueprint.cloud.bucket import (
     KEPT,
     LEDGER,
+    MANIFEST,
+    METADATA,
     OWN,
     PRODUCTS,
     ROOTS,
@@ -28,7 +30,17 @@ from blueprint.cloud.bucket import (
 )
 from blueprint.cloud.manifest import Manifest
 from blueprint.cloud.settings import CloudSettings
-from blueprint.cloud.sync import INCOMPLETE, ODD, RESTORED, Report, has_own_record, record_path, restamp_record, scan
+from blueprint.cloud.sync import (
+    INCOMPLETE,
+    ODD,
+    RESTORED,
+    Report,
+    has_own_record,
+    lists_of_others,
+    record_path,
+    restamp_record,
+    scan,
+)
 from blueprint.errors import UserError
 from blueprint.files import write_json
 
@@ -61,6 +73,8 @@ def restore(
     """
     started = time.monotonic()
     bucket = bucket or Bucket(settings, root)
+    if is_restored(root):
+        os.utime(root / RESTORED)  # `Sync` looks at the bucket again
     before = scan(root).files
     listing = {path: stamp for path, stamp in retried(bucket.listing, patience_s).items() if _is_wanted(path)}
     problems = dict.fromkeys(_fetch(bucket, root, listing, patience_s), "cannot be read from the bucket")
@@ -86,10 +100,15 @@ def restore(
             mark = root / INCOMPLETE / record_path(path)
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.write_text('{"external_jobid": null}', encoding="utf-8")
+    for path in filter(PRODUCTS.match, before):
+        # It came without its record before, while another machine was at it.
+        if f"{METADATA}/{record_path(path)}" in new and has_own_record(root, path):
+            (root / INCOMPLETE / record_path(path)).unlink(missing_ok=True)
     said = tuple(f"{path} {reason}" for path, reason in problems.items())
     size = sum(stamp.size for stamp in new.values())
     report = Report(len(new), size, time.monotonic() - started, problems=said)
-    restored = {"remote": remote_path(settings), "files": report.files, "aside": sorted(problems)}
+    lists = sorted({*lists_of_others(root), *(path for path in new if path.startswith(f"{MANIFEST}/"))})
+    restored = {"remote": remote_path(settings), "files": report.files, "aside": sorted(problems), "lists": lists}
     write_json(root / RESTORED, {**restored, "moved": _move_times(root, new)})
     return report
 

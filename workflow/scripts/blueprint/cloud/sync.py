@@ -16,7 +16,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blueprint.cloud.bucket import MANIFEST, METADATA, OWN, ROOTS, Bucket, BucketError, Stamp
@@ -168,6 +168,7 @@ class Sync:
         self.manifest = Manifest(root)
         self._known: dict[str, Stamp] | None = None  # what the bucket holds; None: has to be listed
         self._superseded: dict[str, Stamp] | None = None
+        self._restored_ns = 0
 
     def run(self, settle_s: float = SETTLE_S) -> Report:
         """Upload what is finished and new; logs that were written to in the last ``settle_s`` wait.
@@ -180,7 +181,7 @@ class Sync:
         """
         started = time.monotonic()
         try:
-            found = scan(self.root, settle_s)
+            found = self._scan(settle_s)
             self._compare(found.files)
             new = self._new(found.files)
             plain = {path: stamp for path, stamp in new.items() if not path.startswith(f"{OWN}/")}
@@ -197,7 +198,15 @@ class Sync:
         waiting, odd = tuple(self._waiting(found.files)), tuple(found.odd)
         return Report(len(outputs | records) - len(lists), size, time.monotonic() - started, waiting, odd)
 
+    def _scan(self, settle_s: float = 0.0) -> Found:
+        found, others = scan(self.root, settle_s), lists_of_others(self.root)
+        return replace(found, files={path: stamp for path, stamp in found.files.items() if path not in others})
+
     def _compare(self, found: Mapping[str, Stamp]) -> None:
+        with suppress(OSError):
+            restored_ns = (self.root / RESTORED).stat().st_mtime_ns
+            if restored_ns != self._restored_ns:  # what came from the bucket need not go there
+                self._known, self._superseded, self._restored_ns = None, None, restored_ns
         if self._known is None:
             self._known = known_here(self.root, self.bucket.listing())
         if self._superseded is None:
@@ -247,7 +256,7 @@ class Sync:
         Raises:
             BucketError: the comparison could not be made.
         """
-        found = scan(self.root)
+        found = self._scan()
         self._compare(found.files)
         expected = {
             path: stamp
@@ -257,6 +266,14 @@ class Sync:
             and not (path.startswith(f"{METADATA}/") and not self._is_saved(path))
         }
         return [*self.bucket.differing(expected), *found.odd]
+
+
+def lists_of_others(root: Path) -> set[str]:
+    """Lists of digests that a restore has brought: who wrote them may be at work, and alone knows them whole."""
+    try:
+        return set(json.loads((root / RESTORED).read_text(encoding="utf-8")).get("lists", ()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return set()
 
 
 def known_here(root: Path, listing: Mapping[str, Stamp]) -> dict[str, Stamp]:
