@@ -97,6 +97,8 @@
       live.hidden = false;
       this.showWorst($(".worst", details));
       this.video.addEventListener("loadeddata", () => this.paint(this.wanted));
+      // On a busy computer the callback below can miss the frame of the last of two seeks.
+      this.video.addEventListener("seeked", () => this.paint(Math.floor(this.video.currentTime * this.data.fps)));
       this.video.addEventListener("play", () => (this.button.textContent = "❚❚ Pause"));
       this.video.addEventListener("pause", () => { this.button.textContent = "▶ Play"; this.addressed(); });
       const follow = (_, info) => { this.paint(Math.round(info.mediaTime * this.data.fps)); this.video.requestVideoFrameCallback(follow); };
