@@ -219,11 +219,14 @@ class Machine:
         }
 
     def start(self, *arguments):
-        """Start Snakemake; its output goes to the file `output` in the checkout."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/test", *arguments]
+        """Start Snakemake (see `begin`)."""
+        return self.begin("-m", "snakemake", "--profile", "profiles/test", *arguments)
+
+    def begin(self, *arguments):
+        """Start a program of Python's on this machine; its output goes to the file `output` in the checkout."""
         with (self.folder / "output").open("ab") as output:
             return subprocess.Popen(
-                command,
+                [sys.executable, *arguments],
                 cwd=self.folder,
                 env=self.variables(),
                 stdin=subprocess.DEVNULL,

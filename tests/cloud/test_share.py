@@ -1,7 +1,5 @@
 """Several machines on one run: nobody makes what another holds, the lost are taken over, one ends it all."""
 
-import subprocess
-import sys
 import threading
 import time
 
@@ -70,17 +68,8 @@ def shared(folder, b2, vast, journal, number, origin):
 
 
 def begin(machine, config):
-    script = [sys.executable, str(SCRIPTS / "cloud.py"), "share", "--settings", "profiles/test/cloud.yaml"]
-    with (machine.folder / "output").open("ab") as output:
-        return subprocess.Popen(
-            [*script, "--configfile", config],
-            cwd=machine.folder,
-            env=machine.variables(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    options = ("--settings", "profiles/test/cloud.yaml", "--configfile", config)
+    return machine.begin(str(SCRIPTS / "cloud.py"), "share", *options)
 
 
 @pytest.mark.slow
@@ -99,7 +88,7 @@ def test_four_machines_of_which_two_are_lost(b2, vast, tmp_path, capsys, seed):
     processes = [begin(machine, config) for machine in machines]
     lost = random.sample(range(4), 2)
     for number in lost:
-        claimed = f"/{'-'.join([str(number + 1)])}-"
+        claimed = f"/{number + 1}-"
         wait_until(lambda claimed=claimed: any("/claims/four/kitchen/" in n and claimed in n for n in b2.files()), 300)
         time.sleep(random.uniform(0, 3))
         if processes[number].poll() is None:
