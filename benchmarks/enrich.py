@@ -49,7 +49,8 @@ from diffusers import (  # noqa: E402
     UniPCMultistepScheduler,
 )
 
-from blueprint.engines.diffusers.run import OFFLOAD_SEQUENCE, Guardrails, generate  # noqa: E402
+from blueprint.engines.diffusers.run import OFFLOAD_SEQUENCE, generate  # noqa: E402
+from blueprint.engines.pipelines import Guardrails  # noqa: E402
 from blueprint.metrics.score import ClipFiles, score  # noqa: E402
 
 # NVIDIA's docs/inference.md: seconds for 93 frames at 720p, 35 steps, one GPU.

@@ -65,10 +65,12 @@ class Check:
     """Waits for gsplat's kernels."""
 
 
-def tests(path: str, *options: str) -> tuple[str, ...]:
-    """Arguments that run tests of this repository."""
-    return (*PYTEST, path, *options)
+def tests(*options: str) -> tuple[str, ...]:
+    """Arguments that run tests of this repository: paths, and options of pytest."""
+    return (*PYTEST, *options)
 
+
+TINY_MODELS = ("tests/engines/test_cosmos_diffusers.py", "tests/engines/test_cosmos3_diffusers.py")
 
 CHECKS = (
     Check("locked", "what is installed is what is locked", ("workflow/scripts/installed.py",), 0.1),
@@ -81,15 +83,15 @@ CHECKS = (
     ),
     Check(
         "diffusers-tiny-cpu",
-        "tiny random Cosmos weights go through the engine diffusers",
-        tests("tests/engines/test_cosmos_diffusers.py", "-m", "not gpu and not slow", "-x"),
+        "tiny random Cosmos weights go through the engines diffusers and cosmos3-diffusers",
+        tests(*TINY_MODELS, "-m", "not gpu and not slow", "-x"),
         3,
         modules=("diffusers", "transformers", "av", "cv2", "pytest"),
     ),
     Check(
         "diffusers-tiny",
         "the same weights on CUDA, in bfloat16, with and without offload: equal frames",
-        tests("tests/engines/test_cosmos_diffusers.py", "-m", "gpu"),
+        tests(*TINY_MODELS, "-m", "gpu"),
         1,
         gpu=True,
         modules=("diffusers", "transformers", "av", "cv2", "pytest"),

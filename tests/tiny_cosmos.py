@@ -19,7 +19,7 @@ from diffusers import (  # noqa: E402
 )
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  # noqa: E402
 
-from blueprint.engines.diffusers.run import Guardrails  # noqa: E402
+from blueprint.engines.pipelines import Guardrails  # noqa: E402
 
 TEMPLATE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'][0]['text'] }}\n{% endfor %}"
 

@@ -108,6 +108,7 @@ def test_everything_that_decides_pixels_is_sent(clip, tmp_path, serve):
     assert extra["depth"] == {"control_weight": 1.0}
     assert (extra["control_guidance"], extra["guardrails"], extra["emphasize_control_in_prompt"]) == (2.0, True, True)
     assert (extra["num_video_frames_per_chunk"], extra["num_conditional_frames"]) == (93, 1)
+    assert extra["negative_metadata_mode"] == "same", "as NVIDIA's own program has it for transfer"
 
 
 def test_edges_and_blur_are_made_by_the_server_beside_one_uploaded_control(clip, tmp_path, serve):

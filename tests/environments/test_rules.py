@@ -65,6 +65,7 @@ PROMPTED = [{"name": "evening", "prompt": "evening light"}]
         ({}, [], {"render", "metrics"}),
         ({"engine": "cosmos-transfer2.5", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-transfer"}),
         ({"engine": "diffusers", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-diffusers"}),
+        ({"engine": "cosmos3-diffusers", "variants": PROMPTED}, [], {"render", "metrics", "cosmos-diffusers"}),
         ({"engine": "cosmos3", "variants": PROMPTED}, [], {"render", "metrics", "cosmos3"}),
         ({}, ["results/preflight/dreamdojo.json"], {"dreamdojo"}),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blueprint.engines.base import Engine
 from blueprint.engines.cosmos3.descriptor import Cosmos3
+from blueprint.engines.cosmos3_diffusers.descriptor import Cosmos3Diffusers
 from blueprint.engines.cosmos_transfer.descriptor import CosmosTransfer
 from blueprint.engines.diffusers.descriptor import Diffusers
 from blueprint.engines.photometric.descriptor import Photometric
@@ -11,7 +12,7 @@ from blueprint.environments.needs import STAGES, Needs
 from blueprint.errors import UserError
 
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (Photometric(), CosmosTransfer(), Diffusers(), Cosmos3())
+    engine.name: engine for engine in (Photometric(), CosmosTransfer(), Diffusers(), Cosmos3(), Cosmos3Diffusers())
 }
 
 ENVIRONMENTS: dict[str, Needs] = STAGES | {

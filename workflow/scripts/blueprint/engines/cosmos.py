@@ -46,6 +46,18 @@ class Control(Section):
     control_weight: float = key("Weight of this control.", 1.0, ge=0, le=1)
 
 
+class EdgeStrength(Section):
+    """The key of edges that are made of the render."""
+
+    preset_edge_threshold: Strength = key("Lower keeps more of the render.", "medium")
+
+
+class BlurStrength(Section):
+    """The key of the render, blurred."""
+
+    preset_blur_strength: Strength = key("Lower keeps more of the render.", "medium")
+
+
 class CosmosKeys(Section):
     """Keys of `enrich` for Cosmos-Transfer2.5, whichever program runs it."""
 

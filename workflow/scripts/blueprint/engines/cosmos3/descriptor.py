@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, model_validator
 
 from blueprint.engines.base import PlannedClip, Repository
-from blueprint.engines.cosmos import ChunkFrames, Control, Cosmos, CosmosVariantKeys, Strength
+from blueprint.engines.cosmos import BlurStrength, ChunkFrames, Control, Cosmos, CosmosVariantKeys, EdgeStrength
 from blueprint.engines.cosmos3.hints import is_loopback, uploads
 from blueprint.engines.cosmos3.sizes import MAX_FRAMES, fit, model_size
 from blueprint.engines.presets import PRESET_SETS
@@ -23,6 +23,11 @@ SECONDS = (540.0, 121, 50, 1280 * 720)
 SUPER_FACTOR = 4.0
 """Parameters of Super to those of Nano; an assumption, there is no figure."""
 
+SETTINGS = (
+    *("model", "guidance", "control_guidance", "shift", "num_steps", "resolution", "disable_guardrails"),
+    *("num_video_frames_per_chunk", "num_conditional_frames", "emphasize_control"),
+)
+"""Keys of `enrich` that decide pixels."""
 LACKING = {
     "mask_path": "Cosmos 3 has no masks; remove it, or take the engine cosmos-transfer2.5",
     "mask_prompt": "Cosmos 3 has no masks; remove it, or take the engine cosmos-transfer2.5",
@@ -53,16 +58,12 @@ class Cosmos3Control(Spoken, Control):
     )
 
 
-class Edge(Cosmos3Control):
+class Edge(Cosmos3Control, EdgeStrength):
     """Canny edges of the render."""
 
-    preset_edge_threshold: Strength = key("Lower keeps more of the render.", "medium")
 
-
-class Vis(Cosmos3Control):
+class Vis(Cosmos3Control, BlurStrength):
     """The render, blurred."""
-
-    preset_blur_strength: Strength = key("Lower keeps more of the render.", "medium")
 
 
 class Controls(Section):
@@ -92,7 +93,33 @@ def _is_server(url: str) -> str:
     return url.rstrip("/")
 
 
-class Keys(Spoken):
+class TransferKeys(Spoken):
+    """Keys of `enrich` that are the same for servers and for the pipeline of diffusers."""
+
+    guidance: float = key("How closely the prompt is followed.", 3.0, ge=0, le=7)
+    control_guidance: float = key("How closely the controls are followed; NVIDIA takes 2 for `seg`.", 1.5, ge=0, le=10)
+    shift: float = key("Shift of the noise schedule towards its noisy end.", 10.0, gt=0)
+    num_steps: int = key("Sampling steps.", 50, ge=1)
+    resolution: Literal["720", "480", "256"] = key("Size class at which Cosmos works.", "720")
+    num_video_frames_per_chunk: ChunkFrames = key(
+        "Frames that Cosmos makes at a time, 4k+1; the models are trained for 93.", 93, ge=5
+    )
+    num_conditional_frames: Literal[0, 1, 5, 9] = key(
+        "Frames of a chunk that the next chunk of a long clip continues.", 1
+    )
+    emphasize_control: bool = key("End the prompt with NVIDIA's sentence that the controls are to be followed.", True)
+
+    @model_validator(mode="after")
+    def _add_frames(self) -> TransferKeys:
+        if self.num_conditional_frames >= self.num_video_frames_per_chunk:
+            raise ValueError(
+                f"num_conditional_frames ({self.num_conditional_frames}) is not below num_video_frames_per_chunk "
+                f"({self.num_video_frames_per_chunk}), so no chunk would add a frame"
+            )
+        return self
+
+
+class Keys(TransferKeys):
     """Keys of `enrich`."""
 
     backend: Literal["server"] = key(
@@ -119,18 +146,6 @@ class Keys(Spoken):
         "What holds Cosmos to the geometry of the render: `depth`, `edge`, `vis` (blurred colour), `seg`.",
         {"depth": {}},
     )
-    guidance: float = key("How closely the prompt is followed.", 3.0, ge=0, le=7)
-    control_guidance: float = key("How closely the controls are followed; NVIDIA takes 2 for `seg`.", 1.5, ge=0, le=10)
-    shift: float = key("Shift of the noise schedule towards its noisy end.", 10.0, gt=0)
-    num_steps: int = key("Sampling steps.", 50, ge=1)
-    resolution: Literal["720", "480", "256"] = key("Size class at which Cosmos works.", "720")
-    num_video_frames_per_chunk: ChunkFrames = key(
-        "Frames that Cosmos makes at a time, 4k+1; the models are trained for 93.", 93, ge=5
-    )
-    num_conditional_frames: Literal[0, 1, 5, 9] = key(
-        "Frames of a chunk that the next chunk of a long clip continues.", 1
-    )
-    emphasize_control: bool = key("End the prompt with NVIDIA's sentence that the controls are to be followed.", True)
     disable_guardrails: bool = key(
         "Have the servers skip their guardrail models. `false` asks for them, which only a server that was started "
         "without `--no-guardrails` obeys; a server does not tell. The licence of Cosmos 3 is OpenMDW-1.1, that of the "
@@ -144,11 +159,6 @@ class Keys(Spoken):
     def _agree(self) -> Keys:
         if len(set(self.server_urls)) < len(self.server_urls):
             raise ValueError(f"server_urls names a server twice ({', '.join(self.server_urls)}). Name each once")
-        if self.num_conditional_frames >= self.num_video_frames_per_chunk:
-            raise ValueError(
-                f"num_conditional_frames ({self.num_conditional_frames}) is not below num_video_frames_per_chunk "
-                f"({self.num_video_frames_per_chunk}), so no chunk would add a frame"
-            )
         return self
 
 
@@ -156,6 +166,29 @@ class VariantKeys(Spoken, CosmosVariantKeys):
     """Keys of a variant."""
 
     controls: Controls | None = key("Controls of this variant (default `enrich.controls`).", None)
+
+
+def refuse_impossible(variant: Mapping[str, Any], clip: PlannedClip, key: str) -> None:
+    """Refuse what the model cannot make, whoever runs it.
+
+    Raises:
+        UserError: naming the variant's key and what to do.
+    """
+    if not 2 <= clip.frames <= MAX_FRAMES:
+        raise UserError(f"{key}: the clip {clip.name!r} has {clip.frames} frames; 2 to {MAX_FRAMES} can be made.")
+    if "seg" in variant["controls"] and "control_path" not in variant["controls"]["seg"]:
+        raise UserError(f"{key}: Cosmos 3 makes no segmentation: give `controls.seg.control_path`.")
+
+
+def transfer_seconds(enrich: Mapping[str, Any], clip: PlannedClip) -> float:
+    """Of a variant on one GPU, in proportion to `SECONDS`."""
+    seconds, frames, steps, pixels = SECONDS
+    made = fit(clip.width, clip.height, clip.frames, enrich)
+    width, height = model_size(clip.width, clip.height, enrich["resolution"])
+    share = (made["chunks"] * enrich["num_video_frames_per_chunk"] / frames * enrich["num_steps"] / steps) * (
+        width * height / pixels
+    )
+    return share * seconds * (SUPER_FACTOR if enrich["model"].endswith("Super") else 1.0)
 
 
 class Cosmos3(Cosmos):
@@ -172,11 +205,7 @@ class Cosmos3(Cosmos):
 
     def settings(self, enrich: Mapping[str, Any]) -> dict[str, Any]:
         """All keys that a server is told, and the revision."""
-        names = (
-            *("model", "guidance", "control_guidance", "shift", "num_steps", "resolution", "disable_guardrails"),
-            *("num_video_frames_per_chunk", "num_conditional_frames", "emphasize_control"),
-        )
-        return {**{name: enrich[name] for name in names}, "revision": enrich.get("revision")}
+        return {**{name: enrich[name] for name in SETTINGS}, "revision": enrich.get("revision")}
 
     def machine(self, enrich: Mapping[str, Any]) -> dict[str, Any]:
         """Where the servers are, and how long they are waited for."""
@@ -187,10 +216,7 @@ class Cosmos3(Cosmos):
     ) -> dict[str, Any]:
         """Prompts and controls; what no server could be given is refused."""
         variant = super().complete_variant(entry, enrich, clip, key)
-        if not 2 <= clip.frames <= MAX_FRAMES:
-            raise UserError(f"{key}: the clip {clip.name!r} has {clip.frames} frames; 2 to {MAX_FRAMES} can be made.")
-        if "seg" in variant["controls"] and "control_path" not in variant["controls"]["seg"]:
-            raise UserError(f"{key}: Cosmos 3 makes no segmentation: give `controls.seg.control_path`.")
+        refuse_impossible(variant, clip, key)
         uploaded = uploads(variant["controls"])
         far = [url for url in enrich["server_urls"] if not is_loopback(url)]
         if len(uploaded) > 1 and far:
@@ -211,13 +237,6 @@ class Cosmos3(Cosmos):
 
     def seconds(self, enrich: Mapping[str, Any], clip: PlannedClip) -> tuple[float, str]:
         """Estimated from what is published of text to video; servers work side by side."""
-        seconds, frames, steps, pixels = SECONDS
-        made = fit(clip.width, clip.height, clip.frames, enrich)
-        width, height = model_size(clip.width, clip.height, enrich["resolution"])
-        share = (made["chunks"] * enrich["num_video_frames_per_chunk"] / frames * enrich["num_steps"] / steps) * (
-            width * height / pixels
-        )
-        factor = SUPER_FACTOR if enrich["model"].endswith("Super") else 1.0
         variants = sum(
             len(PRESET_SETS[entry["preset_set"]]) if "preset_set" in entry else 1 for entry in enrich["variants"]
         )
@@ -226,4 +245,4 @@ class Cosmos3(Cosmos):
             "an estimate from text to video on one H100 (no timing of transfer is published): 8 to 10 min for 121 "
             f"frames of 720p in 50 steps; {servers} server(s) side by side"
         )
-        return share * seconds * factor / servers, source
+        return transfer_seconds(enrich, clip) / servers, source

@@ -191,7 +191,7 @@ def request(variant: Variant, files: Files) -> tuple[dict[str, str], dict[str, P
         "show_control_condition": False,
         "use_duration_template": True,
         "use_resolution_template": True,
-        "negative_metadata_mode": "inverse",
+        "negative_metadata_mode": "same",
         "guardrails": not settings["disable_guardrails"],
         "video_codec_options": {"preset": "medium", "crf": "10"},
     }

@@ -7,7 +7,9 @@ from typing import Any
 
 from blueprint.engines.cosmos_model import chunk_starts
 
-# resolution -> width, height in pixels, of 16:9, 4:3, 1:1, 3:4, 9:16
+ASPECTS = ("16,9", "4,3", "1,1", "3,4", "9,16")
+"""What the model calls the aspects of its sizes."""
+# resolution -> width, height in pixels of each aspect
 SIZES: dict[str, tuple[tuple[int, int], ...]] = {
     "720": ((1280, 720), (1104, 832), (960, 960), (832, 1104), (720, 1280)),
     "480": ((832, 480), (736, 544), (640, 640), (544, 736), (480, 832)),

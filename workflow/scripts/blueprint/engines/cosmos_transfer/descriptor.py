@@ -13,7 +13,15 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from blueprint.engines.base import PlannedClip, Repository
-from blueprint.engines.cosmos import ChunkFrames, Control, Cosmos, CosmosKeys, CosmosVariantKeys, Strength
+from blueprint.engines.cosmos import (
+    BlurStrength,
+    ChunkFrames,
+    Control,
+    Cosmos,
+    CosmosKeys,
+    CosmosVariantKeys,
+    EdgeStrength,
+)
 from blueprint.engines.cosmos_model import TRANSFER
 from blueprint.engines.cosmos_transfer.limits import DISTILLED, DISTILLED_FRAMES, MAX_FRAMES, VRAM_GB
 from blueprint.environments.needs import Needs, Upstream
@@ -65,16 +73,12 @@ class Depth(MaskedControl):
     from_render: bool = key("Use the rendered depth; `false` has the model estimate it from the colour clip.", True)
 
 
-class Edge(MaskedControl):
+class Edge(MaskedControl, EdgeStrength):
     """Canny edges of the render."""
 
-    preset_edge_threshold: Strength = key("Lower keeps more of the render.", "medium")
 
-
-class Vis(MaskedControl):
+class Vis(MaskedControl, BlurStrength):
     """The render, blurred."""
-
-    preset_blur_strength: Strength = key("Lower keeps more of the render.", "medium")
 
 
 class Seg(MaskedControl):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from blueprint.engines.base import PlannedClip, Repository
-from blueprint.engines.cosmos import ChunkFrames, Control, Cosmos, CosmosKeys, CosmosVariantKeys, Strength
+from blueprint.engines.cosmos import ChunkFrames, Control, Cosmos, CosmosKeys, CosmosVariantKeys, EdgeStrength
 from blueprint.engines.cosmos_model import TRANSFER, model_size
 from blueprint.engines.diffusers.memory import peak_gb
 from blueprint.engines.diffusers.names import controlnet_revision
@@ -20,16 +20,26 @@ MAX_CHUNK_FRAMES = 128
 """Positions in time that the transformer knows."""
 
 
+GUARDRAILS = (
+    Repository(
+        "nvidia/Cosmos-1.0-Guardrail",
+        "main",
+        gated=True,
+        files=("blocklist/*", "face_blur_filter/Resnet50_Final.pth", "video_content_safety_filter/*"),
+    ),
+    Repository("Qwen/Qwen3Guard-Gen-0.6B", "main"),
+)
+"""What the package `cosmos_guardrail` loads."""
+
+
 class Depth(Control):
     """Depth."""
 
     from_render: bool = key("Use the rendered depth; `false` needs a `control_path`.", True)
 
 
-class Edge(Control):
+class Edge(Control, EdgeStrength):
     """Canny edges of the render."""
-
-    preset_edge_threshold: Strength = key("Lower keeps more of the render.", "medium")
 
 
 class Controls(Section):
@@ -89,7 +99,10 @@ class Diffusers(Cosmos):
     summary = "The same weights through Cosmos2_5_TransferPipeline: an estimated 25 GB on one GPU (720p)."
     environment = "cosmos-diffusers"
     needs = Needs(
-        ("torch", "torchvision", "transformers", "accelerate", "av", "cv2", "diffusers.Cosmos2_5_TransferPipeline")
+        (
+            *("torch", "torchvision", "transformers", "accelerate", "av", "cv2"),
+            *("diffusers.Cosmos2_5_TransferPipeline", "diffusers.Cosmos3OmniModularPipeline"),
+        )
     )
     module = "blueprint.engines.diffusers.run"
     keys = Keys
@@ -140,6 +153,4 @@ def _repositories(enrich: Mapping[str, Any]) -> Iterator[Repository]:
         for name in entry.get("controls", enrich["controls"]):
             yield Repository(TRANSFER, controlnet_revision(enrich, name), True)
     if not enrich["disable_guardrails"]:
-        patterns = ("blocklist/*", "face_blur_filter/Resnet50_Final.pth", "video_content_safety_filter/*")
-        yield Repository("nvidia/Cosmos-1.0-Guardrail", "main", True, patterns)
-        yield Repository("Qwen/Qwen3Guard-Gen-0.6B", "main")
+        yield from GUARDRAILS

@@ -14,19 +14,14 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from httpx2 import HTTPError
-from huggingface_hub import snapshot_download
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -36,9 +31,17 @@ from blueprint.engines.cosmos_model import TRANSFER, fit, model_size
 from blueprint.engines.diffusers.controls import control_frames
 from blueprint.engines.diffusers.memory import peak_gb
 from blueprint.engines.diffusers.names import controlnet_revision
-from blueprint.engines.gpu import Gpu, check_vram, held_gpus
+from blueprint.engines.pipelines import (
+    Guardrails,
+    choose_offload,
+    execution_device,
+    facts_of,
+    fetch,
+    make_guardrails,
+    refuse_unsafe,
+    resized,
+)
 from blueprint.engines.task import Clip, Finish, Options, Variant
-from blueprint.errors import UserError
 from blueprint.files import value_digest, whole_file
 from blueprint.video import write_video
 
@@ -46,40 +49,10 @@ torchvision_ops.make_importable()
 from diffusers import AutoModel, Cosmos2_5_TransferPipeline  # noqa: E402
 
 log = logging.getLogger(__name__)
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line per file otherwise
 
 # Embedding -> (idle) -> transformer -> VAE. The ControlNet runs in turn with the transformer at every step, so it must
 # not push it out, as the pipeline's own sequence would.
 OFFLOAD_SEQUENCE = "text_encoder->transformer->vae"
-
-
-class Guardrails:
-    """What the pipeline asks about its output; without a checker everything passes, and nothing is downloaded."""
-
-    def __init__(self, checker: Any | None) -> None:
-        self.checker = checker
-
-    def to(self, device: torch.device) -> None:
-        """Move the checker's models."""
-        if self.checker is not None:
-            self.checker.to(device)
-
-    def check_text_safety(self, prompt: str) -> bool:
-        """Whether the prompt may be used."""
-        return self.checker is None or self.checker.check_text_safety(prompt)
-
-    def check_video_safety(self, frames: np.ndarray) -> np.ndarray:
-        """The frames [F, H, W, 3] uint8, faces blurred by a checker.
-
-        Raises:
-            UserError: the clip is blocked; the pipeline itself would go on with black frames.
-        """
-        if self.checker is None:
-            return frames
-        checked = self.checker.check_video_safety(frames)
-        if checked is None:
-            raise UserError("Cosmos guardrails blocked the clip that was made. Change the prompt.")
-        return checked
 
 
 def identity(options: Options) -> dict[str, Any]:
@@ -99,19 +72,6 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
             _make_group(clip, name, group, options, device, finish)
 
 
-@contextmanager
-def execution_device(gpus: int) -> Iterator[torch.device]:
-    """The GPU that this job holds; the CPU only where the configuration gives the job no GPU (``gpus: 0``)."""
-    if gpus == 0:
-        yield torch.device("cpu")
-        return
-    with held_gpus(1) as (gpu,):
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu.device  # before CUDA starts: the card is then number 0
-        if not torch.cuda.is_available():
-            raise UserError(f"torch {torch.__version__} cannot use GPU {gpu.index} ({gpu.name}, driver {gpu.driver}).")
-        yield torch.device("cuda:0")
-
-
 def _make_group(
     clip: Clip, name: str, variants: Sequence[Variant], options: Options, device: torch.device, finish: Finish
 ) -> None:
@@ -120,10 +80,11 @@ def _make_group(
     since = time.perf_counter()
     guardrails = make_guardrails(settings["disable_guardrails"])
     refuse_unsafe(guardrails, variants, device)
-    base, commit = fetch(settings["diffusers_revision"])
-    controlnet, controlnet_commit = fetch(controlnet_revision(settings, name))
+    base, commit = fetch(TRANSFER, settings["diffusers_revision"])
+    controlnet, controlnet_commit = fetch(TRANSFER, controlnet_revision(settings, name))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    offload = choose_offload(options.machine["offload"], width * height, device)
+    together_gb, offloaded_gb = (peak_gb(width * height, offload) for offload in (False, True))
+    offload = choose_offload(options.machine["offload"], together_gb, offloaded_gb, device)
     pipe, embeddings = load(base, controlnet, prompts_of(variants), options.cache, commit, guardrails, device, dtype)
     if offload:
         pipe.model_cpu_offload_seq = OFFLOAD_SEQUENCE
@@ -137,10 +98,7 @@ def _make_group(
         made = generate(pipe, frames, variant, control["control_weight"], settings, embeddings)
         write_video(target, resized(made, clip.info.width, clip.info.height), round(clip.info.fps))
         now = time.perf_counter()
-        run = {"seconds": now - since, "device": str(device), "offload": offload}
-        if device.type == "cuda":
-            run["gpus"] = [torch.cuda.get_device_name(device)]
-            run["vram_peak_gb"] = round(torch.cuda.max_memory_reserved(device) / 1e9, 2)
+        run = {"seconds": now - since, "offload": offload, **facts_of(device)}
         model = {"name": TRANSFER, "commit": commit, "controlnet_commit": controlnet_commit, "dtype": str(dtype)}
         provenance = {
             "model": model,
@@ -157,70 +115,6 @@ def _make_group(
 def prompts_of(variants: Sequence[Variant]) -> list[str]:
     """All texts that need an embedding, without repetition."""
     return list(dict.fromkeys(text for variant in variants for text in (variant.prompt, variant.negative_prompt)))
-
-
-def fetch(revision: str) -> tuple[Path, str]:
-    """Folder and commit of the weights at a revision: downloaded, or what `snakemake fetch_weights` fetched before.
-
-    Raises:
-        UserError: they are not here and cannot be downloaded.
-    """
-    try:
-        folder = Path(snapshot_download(TRANSFER, revision=revision))
-    except (OSError, ValueError, HTTPError) as error:
-        raise UserError(
-            f"{TRANSFER} at {revision} cannot be fetched: {error} Licence: https://huggingface.co/{TRANSFER}."
-        ) from error
-    return folder, folder.name
-
-
-def make_guardrails(disabled: bool) -> Guardrails:
-    """The real checker of the package `cosmos_guardrail`, or none.
-
-    Raises:
-        UserError: the guardrails are wanted and the package is absent.
-    """
-    if disabled:
-        return Guardrails(None)
-    try:
-        from cosmos_guardrail import CosmosSafetyChecker
-    except ImportError as error:
-        raise UserError(
-            f"enrich.disable_guardrails is false, and the guardrails cannot be loaded ({error}). Install "
-            "cosmos_guardrail into this environment (docs/environments.md, one more package), or set it to true."
-        ) from error
-    return Guardrails(CosmosSafetyChecker())
-
-
-def refuse_unsafe(guardrails: Guardrails, variants: Sequence[Variant], device: torch.device) -> None:
-    """Ask the guardrails about each prompt (the pipeline does not when it is given embeddings).
-
-    Raises:
-        UserError: a prompt is blocked, naming the variant.
-    """
-    guardrails.to(device)
-    for variant in variants:
-        if not guardrails.check_text_safety(variant.prompt):
-            raise UserError(f"{variant.name}: Cosmos guardrails blocked the prompt {variant.prompt!r}. Change it.")
-
-
-def choose_offload(wish: str, pixels: int, device: torch.device) -> bool:
-    """Whether idle models leave the device.
-
-    Raises:
-        UserError: the card is too small either way.
-    """
-    if device.type != "cuda":
-        return wish == "always"
-    free, total = (size / 1e9 for size in torch.cuda.mem_get_info(device))
-    card = Gpu(device.index, torch.cuda.get_device_name(device), "", total, total - free)
-    together_gb = peak_gb(pixels, offload=False)
-    offload = wish == "always" or (wish == "auto" and free < together_gb)
-    check = check_vram(peak_gb(pixels, offload), [card])
-    if check.result == "fail":
-        raise UserError(f"{check.evidence}. Take a larger card, or lower `enrich.resolution`.")
-    log.info("%s; %.1f GB would hold all models: offload %s", check.evidence, together_gb, "on" if offload else "off")
-    return offload
 
 
 def load(
@@ -295,10 +189,3 @@ def generate(
         output_type="np",
     )
     return np.rint(made.frames[0] * 255).astype(np.uint8)
-
-
-def resized(frames: Iterable[np.ndarray], width: int, height: int) -> Iterator[np.ndarray]:
-    """Frames [H, W, 3] uint8 at another size in pixels."""
-    for frame in frames:
-        shrinks = width * height < frame.shape[0] * frame.shape[1]
-        yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
