@@ -354,3 +354,27 @@ def test_missing_repository_is_said(project):
     config = configure(project, ["rain"], cosmos_root=str(project / "nowhere"))
     assert run(project, config, check=False).returncode != 0
     assert "enrich.cosmos_root" in job_log(project)
+
+
+def test_a_style_and_what_stays_as_rendered_are_told(project):
+    mask, picture = project / "stay.mp4", project / "style.png"
+    shutil.copy(output(project, "").parents[1] / "clips" / "orbit" / "depth.mp4", mask)
+    picture.write_bytes(b"of the model's concern")
+    more = {
+        "image_context": {"image_path": str(picture)},
+        "guided_generation": {"mask_path": str(mask), "step_threshold": 9},
+    }
+    config = configure(project, ["rain"], more)
+    run(project, config)
+    ((sample,),) = [process["samples"] for process in asked(project)]
+    assert sample["image_context_path"] == str(picture)
+    assert (sample["guided_generation_mask"], sample["guided_generation_step_threshold"]) == (str(mask), 9)
+    assert json.loads(output(project, "rain.json").read_text())["inputs"].keys() >= {str(mask), str(picture)}
+    picture.write_bytes(b"another")
+    run(project, config)
+    assert len(asked(project)) == 2, "another picture, another style"
+    write_clip(project / "short", frames=3)
+    short = {"guided_generation": {"mask_path": str(project / "short" / "rgb.mp4")}}
+    assert run(project, configure(project, ["rain"], short), check=False).returncode != 0
+    assert "rain: guided_generation.mask_path: " in job_log(project)
+    assert len(asked(project)) == 2, "before a model is loaded"

@@ -45,6 +45,11 @@ def every_choice(video: str) -> list[dict]:
     controls += [{name: {"control_path": video, "control_weight": 0.5}} for name in ("depth", "edge", "vis")]
     controls += [{"edge": {"control_weight": 0}, "depth": {}}, {"depth": {}, "edge": {}, "vis": {}, "seg": {}}]
     variants = [{"controls": control} for control in controls]
+    variants += [{"guided_generation": {"mask_path": video, "step_threshold": 5}}]
+    variants += [
+        {"image_context": {"image_path": str(Path(video).parent / "style.png")}, "controls": {name: {}}}
+        for name in ("depth", "edge", "seg")
+    ]
     variants += [{"negative_prompt": "people"}, {"seed": 2**31}, {"prompt": "quotes \"' and ünïcödé\n"}]
     return [{"name": f"v{number}", "prompt": "a hall", **variant} for number, variant in enumerate(variants)]
 
@@ -59,7 +64,9 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return clip_in(write_clip(tmp_path_factory.mktemp("a clip"), frames=5))
+    folder = tmp_path_factory.mktemp("a clip")
+    (folder / "style.png").write_bytes(b"")
+    return clip_in(write_clip(folder, frames=5))
 
 
 def prepared(clip, folder, variants, settings):

@@ -127,3 +127,30 @@ def test_engines_are_told_to_keep_the_same_things_out():
     assert native["variants"][0]["negative_prompt"]
     for key in ("guidance", "num_steps", "resolution", "num_conditional_frames", "num_video_frames_per_chunk"):
         assert native["settings"][key] == diffusers["settings"][key]
+
+
+@pytest.mark.parametrize(
+    ("variant", "enrich", "said"),
+    [
+        ({"image_context": {"image_path": "a.png"}, "controls": {"depth": {}, "edge": {}}}, {}, "found depth, edge"),
+        ({"image_context": {"image_path": "a.png"}, "controls": {"vis": {}}}, {}, "found vis"),
+        ({"image_context": {"image_path": "a.webp"}}, {}, "image_path"),
+        ({"guided_generation": {"mask_path": "a.npz"}}, {}, "mask_path"),
+        (
+            {"guided_generation": {"mask_path": "a.mp4"}, "controls": {"edge": {}}},
+            {"model": "edge/distilled"},
+            "has no guided_generation",
+        ),
+        ({"image_context": {"image_path": "a.png"}}, {"engine": "diffusers"}, "unknown key 'image_context'"),
+        ({"guided_generation": {"mask_path": "a.mp4"}}, {"engine": "cosmos3"}, "unknown key 'guided_generation'"),
+        ({"image_context": {"image_path": "a.png"}}, {"engine": "cosmos3-diffusers"}, "unknown key 'image_context'"),
+    ],
+)
+def test_a_style_that_a_model_would_not_take_is_refused_before_a_job_runs(variant, enrich, said):
+    given = {"engine": "cosmos-transfer2.5", **enrich, "variants": [{"name": "v", "prompt": "rain", **variant}]}
+    with pytest.raises(UserError) as refusal:
+        config = configuration.complete(
+            {"facilities": [{"name": "hall", "scene": "s.ply"}], "enrich": given}, "my.yaml"
+        )
+        clip_spec(config["enrich"], planned_clips(config)[0])
+    assert said in str(refusal.value)

@@ -17,10 +17,11 @@ def refuse_other_lengths(clip: Clip, variants: Sequence[Variant]) -> None:
         UserError: a video that is longer or shorter, naming its key.
     """
     for variant in variants:
-        for name, control in variant.controls.items():
+        parts = {f"controls.{name}": control for name, control in variant.controls.items()} | variant.more
+        for name, part in parts.items():
             for key in ("control_path", "mask_path"):
-                if key in control and (found := probe(Path(control[key])).frames) != clip.info.frames:
+                if key in part and (found := probe(Path(part[key])).frames) != clip.info.frames:
                     raise UserError(
-                        f"{variant.name}: controls.{name}.{key}: {control[key]} has {found} frames, the clip "
-                        f"{clip.rgb} has {clip.info.frames}. Make it as long as the clip."
+                        f"{variant.name}: {name}.{key}: {part[key]} has {found} frames, the clip {clip.rgb} has "
+                        f"{clip.info.frames}. Make it as long as the clip."
                     )

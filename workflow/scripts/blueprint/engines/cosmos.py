@@ -105,7 +105,7 @@ class Cosmos(Engine):
                 entry.get("negative_prompt", NEGATIVE_PROMPT), clip.facility, f"{key}.negative_prompt"
             ),
             "controls": {
-                name: _filled(control, clip) for name, control in entry.get("controls", enrich["controls"]).items()
+                name: filled(control, clip) for name, control in entry.get("controls", enrich["controls"]).items()
             },
         }
 
@@ -126,12 +126,13 @@ class Cosmos(Engine):
         return chunks * length / TRAINED_FRAMES * seconds, source
 
 
-def _filled(control: Mapping[str, Any], clip: PlannedClip) -> dict[str, Any]:
+def filled(control: Mapping[str, Any], clip: PlannedClip) -> dict[str, Any]:
+    """A section of a variant whose paths name facility and clip."""
     facility = clip.facility["name"]
-    filled = {
+    complete = {
         key: value.replace("{facility}", facility).replace("{clip}", clip.name) if key.endswith("_path") else value
         for key, value in control.items()
     }
-    if "control_path" in filled:
-        filled.pop("from_render", None)
-    return filled
+    if "control_path" in complete:
+        complete.pop("from_render", None)
+    return complete

@@ -41,6 +41,7 @@ class Variant:
     prompt: str | None = None
     negative_prompt: str | None = None
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)  # what one engine alone takes
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from blueprint.engines.cosmos import (
     CosmosKeys,
     CosmosVariantKeys,
     EdgeStrength,
+    filled,
 )
 from blueprint.engines.cosmos_model import TRANSFER
 from blueprint.engines.cosmos_transfer.limits import DISTILLED, DISTILLED_FRAMES, MAX_FRAMES, VRAM_GB
@@ -28,8 +29,10 @@ from blueprint.environments.needs import Needs, Upstream
 from blueprint.errors import UserError
 from blueprint.section import Section, key
 
+PICTURE = r"\.(png|jpg|jpeg|PNG|JPG|JPEG)$"
 RESERVED = re.compile(r"_(control|mask)_(edge|vis|depth|seg)$")
 KEYS = ("edge", "vis", "depth", "seg")
+MORE = ("image_context", "guided_generation")
 
 # control or model -> revision and file in the repository TRANSFER
 CHECKPOINTS = {
@@ -124,10 +127,31 @@ class Keys(CosmosKeys):
     )
 
 
+class ImageContext(Section):
+    """A picture whose style the variant takes."""
+
+    image_path: str = key("PNG or JPEG; `{facility}` and `{clip}` are filled in.", pattern=PICTURE)
+
+
+class GuidedGeneration(Section):
+    """What stays as it is rendered."""
+
+    mask_path: str = key(
+        "Video (.mp4), as long as the clip, that is white where the render is to stay; `{facility}` and `{clip}` are "
+        "filled in.",
+        pattern=r"\.mp4$",
+    )
+    step_threshold: int = key("Sampling steps that are held to it; more hold it harder.", 25, ge=1)
+
+
 class VariantKeys(CosmosVariantKeys):
     """Keys of a variant."""
 
     controls: Controls | None = key("Controls of this variant (default `enrich.controls`).", None)
+    image_context: ImageContext | None = key(
+        "Style from a picture; for a variant of one control, which is not `vis` (that one carries the render's).", None
+    )
+    guided_generation: GuidedGeneration | None = key("Parts of the picture stay as rendered.", None)
 
 
 class CosmosTransfer(Cosmos):
@@ -179,10 +203,24 @@ class CosmosTransfer(Cosmos):
         for name, control in variant["controls"].items():
             if "mask_path" in control and "mask_prompt" in control:
                 raise UserError(f"{key}: controls.{name} has both `mask_path` and `mask_prompt`. Keep one.")
+        if more := {name: filled(entry[name], clip) for name in MORE if name in entry}:
+            variant["more"] = more
+        if "image_context" in entry and (len(variant["controls"]) > 1 or "vis" in variant["controls"]):
+            found = ", ".join(variant["controls"])
+            raise UserError(
+                f"{key}: `image_context` goes with one of the controls depth, edge, seg, found {found}: the model of "
+                "several controls takes no picture and would say nothing, and vis carries the style of the render. "
+                "Keep one."
+            )
         if enrich["model"] == DISTILLED:
             _check_distilled(variant, entry, clip, key)
             del variant["negative_prompt"]
         return variant
+
+    def files(self, variant: Mapping[str, Any]) -> list[str]:
+        """Control and mask videos, and the picture of a style."""
+        more = variant.get("more", {}).values()
+        return [*super().files(variant), *(part[key] for part in more for key in part if key.endswith("_path"))]
 
     def vram_needed_gb(self, enrich: Mapping[str, Any], width: int, height: int) -> float:
         """NVIDIA's figure, whatever the resolution."""
@@ -203,6 +241,8 @@ def _check_distilled(variant: Mapping[str, Any], entry: Mapping[str, Any], clip:
     if set(variant["controls"]) != {"edge"}:
         found = ", ".join(variant["controls"])
         raise UserError(f"{key}: the model {DISTILLED} takes the control `edge` alone, found {found}.")
+    if "more" in variant:
+        raise UserError(f"{key}: the model {DISTILLED} has no {' and no '.join(variant['more'])}. Remove it.")
     if "negative_prompt" in entry:
         raise UserError(f"{key}: the model {DISTILLED} has no negative prompt. Remove it.")
     if clip.frames > DISTILLED_FRAMES:

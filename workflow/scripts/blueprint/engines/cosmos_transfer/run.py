@@ -80,6 +80,11 @@ def sample(clip: Clip, variant: Variant, settings: dict[str, Any]) -> dict[str, 
             spec[key][path] = str(Path(control[path]).resolve())
         if control.get("from_render"):
             spec[key]["control_path"] = str(clip.depth.resolve())
+    if context := variant.more.get("image_context"):
+        spec["image_context_path"] = str(Path(context["image_path"]).resolve())
+    if guided := variant.more.get("guided_generation"):
+        spec["guided_generation_mask"] = str(Path(guided["mask_path"]).resolve())
+        spec["guided_generation_step_threshold"] = guided["step_threshold"]
     return spec
 
 
