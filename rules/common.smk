@@ -3,6 +3,7 @@ import gc
 import json
 import os
 import re
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,8 @@ from blueprint.environments.isolation import isolate
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     BLUEPRINT_SCRIPTS=str(SCRIPTS),
+    # What a job starts for the whole run ends with this process; Snakemake reads this file again for some jobs.
+    BLUEPRINT_RUN=os.environ.get("BLUEPRINT_RUN", f"{socket.gethostname()}:{os.getpid()}"),
 )
 isolate()  # neither jobs nor environments in the making see the user's own packages and installer settings
 if not IS_MODULE:  # every job: what is installed is locked; the prefix would reach the caller's own jobs too

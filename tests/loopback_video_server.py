@@ -52,6 +52,7 @@ class Server:
     frames_lost: int = 0  # frames that are missing at the start of each video
     cropped: bool = False  # videos come in another size
     together: threading.Barrier | None = None  # a job waits in progress until as many servers have one
+    port: int = 0  # any that is free
     url: str = ""
     dead: bool = False
     requests: list[str] = field(default_factory=list)
@@ -65,7 +66,7 @@ def running(server: Server) -> Iterator[Server]:
     """Serve while the block runs."""
     server.folder.mkdir(parents=True, exist_ok=True)
     handler = type("Bound", (Handler,), {"state": server})
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    listener = ThreadingHTTPServer(("127.0.0.1", server.port), handler)
     server.url = f"http://127.0.0.1:{listener.server_address[1]}"
     threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:

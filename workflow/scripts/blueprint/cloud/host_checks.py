@@ -30,7 +30,7 @@ from blueprint.engines.base import Engine
 from blueprint.engines.gpu import check_vram, visible_gpus
 from blueprint.errors import UserError
 from blueprint.plan import clips_of, planned_clips, repositories_needed, variants_of
-from blueprint.train.trainers import Trainer, trainer
+from blueprint.train.trainers import trainer
 
 GB = 1e9
 CHECK_PATIENCE_S = 20.0
@@ -65,6 +65,7 @@ def run(settings: CloudSettings | None, config: Mapping[str, Any], root: Path) -
     checks: list[Callable[[], list[Check]]] = [
         _guarded("GPU", "Start the run where `nvidia-smi` works.", partial(_gpus, config)),
         _guarded("disk", "Free space, or rent a larger disk (vast.disk_gb).", partial(disk, config, root)),
+        _guarded("engine", "See docs/enrichment.md.", lambda: _engine(config).host_checks(config["enrich"])),
         _guarded("RAM", "Rent a machine with more memory, or end what uses it.", partial(_memory, config)),
         _guarded("Hugging Face", f"Set HF_TOKEN (see {EXAMPLE_ENV}).", partial(hugging_face, config, settings)),
     ]
@@ -173,18 +174,19 @@ def products_gb(config: Mapping[str, Any], root: Path) -> float:
     return total / GB + LOGS_AND_REPORT_GB
 
 
-def _models(config: Mapping[str, Any]) -> list[Engine | Trainer]:
-    """What a run loads: the engine, and the trainer if there is one."""
-    return [engine(config["enrich"]["engine"]), *filter(None, [trainer(config)])]
+def _engine(config: Mapping[str, Any]) -> Engine:
+    return engine(config["enrich"]["engine"])
 
 
 def environments_of(config: Mapping[str, Any]) -> set[str]:
     """The environments with torch that the jobs of a run are in."""
-    return {"render", "metrics", *(model.environment for model in _models(config))}
+    models = [_engine(config), *filter(None, [trainer(config)])]
+    return {"render", "metrics", *(model.environment for model in models)}
 
 
 def _weights_gb(config: Mapping[str, Any]) -> float:
-    return sum(model.weights_gb for model in _models(config))
+    trained = trainer(config)
+    return _engine(config).downloads_gb(config["enrich"]) + (trained.weights_gb if trained else 0.0)
 
 
 def disk_needed_gb(config: Mapping[str, Any], root: Path) -> float:
@@ -223,8 +225,10 @@ def disk(config: Mapping[str, Any], root: Path) -> list[Check]:
 
 
 def _memory(config: Mapping[str, Any]) -> list[Check]:
-    largest = max(_models(config), key=lambda model: model.ram_gb)
-    name, needed_gb = largest.name, largest.ram_gb
+    needs = {_engine(config).name: _engine(config).fills_gb(config["enrich"])}
+    if trained := trainer(config):
+        needs[trained.name] = trained.ram_gb
+    name, needed_gb = max(needs.items(), key=lambda need: need[1])
     free_gb = psutil.virtual_memory().available / GB
     if CGROUP_LIMIT.exists() and (limit := CGROUP_LIMIT.read_text(encoding="utf-8").strip()).isdecimal():
         free_gb = min(free_gb, int(limit) / GB)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from blueprint.checks import Check
 from blueprint.environments.needs import Needs
 from blueprint.section import Section
 
@@ -106,6 +107,22 @@ class Engine:
 
     def repositories(self, enrich: Mapping[str, Any]) -> list[Repository]:
         """The repositories that a run downloads from, every file that it reads, without repetition."""
+        return []
+
+    def downloads_gb(self, enrich: Mapping[str, Any]) -> float:
+        """GB (10^9) that a configuration downloads at most."""
+        return self.weights_gb
+
+    def fills_gb(self, enrich: Mapping[str, Any]) -> float:
+        """GB (10^9) of the machine's memory that a configuration fills."""
+        return self.ram_gb
+
+    def host_checks(self, enrich: Mapping[str, Any]) -> list[Check]:
+        """What must be on the machine besides GPU, memory and disk.
+
+        Raises:
+            UserError: it is not.
+        """
         return []
 
     def seconds(self, enrich: Mapping[str, Any], clip: PlannedClip) -> tuple[float, str]:

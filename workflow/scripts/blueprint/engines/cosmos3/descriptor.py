@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, model_validator
 
+from blueprint.checks import Check
 from blueprint.engines.base import PlannedClip, Repository
 from blueprint.engines.cosmos import BlurStrength, ChunkFrames, Control, Cosmos, CosmosVariantKeys, EdgeStrength
+from blueprint.engines.cosmos3 import serving
 from blueprint.engines.cosmos3.hints import is_loopback, uploads
+from blueprint.engines.cosmos3.serving import ServingKeys, is_managed
 from blueprint.engines.cosmos3.sizes import MAX_FRAMES, fit, model_size
 from blueprint.engines.presets import PRESET_SETS
 from blueprint.environments.needs import Needs
@@ -119,7 +122,7 @@ class TransferKeys(Spoken):
         return self
 
 
-class Keys(TransferKeys):
+class Keys(TransferKeys, ServingKeys):
     """Keys of `enrich`."""
 
     backend: Literal["server"] = key(
@@ -205,11 +208,13 @@ class Cosmos3(Cosmos):
 
     def settings(self, enrich: Mapping[str, Any]) -> dict[str, Any]:
         """All keys that a server is told, and the revision."""
-        return {**{name: enrich[name] for name in SETTINGS}, "revision": enrich.get("revision")}
+        quantized = {"quantization": enrich["quantization"]} if enrich.get("quantization") else {}
+        return {**{name: enrich[name] for name in SETTINGS}, "revision": enrich.get("revision"), **quantized}
 
     def machine(self, enrich: Mapping[str, Any]) -> dict[str, Any]:
-        """Where the servers are, and how long they are waited for."""
-        return {name: enrich[name] for name in ("server_urls", "start_min", "deadline_min")}
+        """Where the servers are or how they are started, and how long they are waited for."""
+        names = ("server", "server_urls", "start_min", "deadline_min", "offload")
+        return {**{name: enrich[name] for name in names}, "vllm": enrich.get("vllm")}
 
     def complete_variant(
         self, entry: Mapping[str, Any], enrich: Mapping[str, Any], clip: PlannedClip, key: str
@@ -228,19 +233,37 @@ class Cosmos3(Cosmos):
         return variant
 
     def gpus(self, enrich: Mapping[str, Any]) -> int:
-        """None: the servers hold them."""
-        return 0
+        """Those of the servers that the workflow starts."""
+        return enrich["gpus"] if is_managed(enrich) else 0
+
+    def vram_needed_gb(self, enrich: Mapping[str, Any], width: int, height: int) -> float:
+        """NVIDIA's figures, of the servers that the workflow starts."""
+        if not is_managed(enrich):
+            return 0.0
+        return serving.vram_gb(enrich["model"], enrich.get("quantization"), offload=enrich["offload"] != "never")
 
     def repositories(self, enrich: Mapping[str, Any]) -> list[Repository]:
-        """None: the servers have the weights."""
-        return []
+        """What the servers load that the workflow starts; others have their weights."""
+        return serving.repositories(enrich) if is_managed(enrich) else []
+
+    def downloads_gb(self, enrich: Mapping[str, Any]) -> float:
+        """The weights of the servers that the workflow starts."""
+        return serving.FIGURES[enrich["model"]]["weights_gb"] if is_managed(enrich) else 0.0
+
+    def fills_gb(self, enrich: Mapping[str, Any]) -> float:
+        """Memory of the servers that the workflow starts, and of the client."""
+        return self.ram_gb + (serving.ram_gb(enrich) if is_managed(enrich) else 0.0)
+
+    def host_checks(self, enrich: Mapping[str, Any]) -> list[Check]:
+        """Whether the program is here that the workflow starts."""
+        return [serving.check(enrich)] if is_managed(enrich) else []
 
     def seconds(self, enrich: Mapping[str, Any], clip: PlannedClip) -> tuple[float, str]:
         """Estimated from what is published of text to video; servers work side by side."""
         variants = sum(
             len(PRESET_SETS[entry["preset_set"]]) if "preset_set" in entry else 1 for entry in enrich["variants"]
         )
-        servers = min(len(enrich["server_urls"]), variants)
+        servers = min(self.gpus(enrich) or len(enrich["server_urls"]), variants)
         source = (
             "an estimate from text to video on one H100 (no timing of transfer is published): 8 to 10 min for 121 "
             f"frames of 720p in 50 steps; {servers} server(s) side by side"

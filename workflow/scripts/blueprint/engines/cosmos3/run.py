@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from blueprint.engines.control_videos import refuse_other_lengths
-from blueprint.engines.cosmos3 import server
+from blueprint.engines.cosmos3 import managed, server
 from blueprint.engines.cosmos3.hints import HINTS, uploads
 from blueprint.engines.cosmos3.server import Gone, VideoServer
 from blueprint.engines.cosmos3.sizes import fit, model_size
@@ -53,7 +53,10 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
     refuse_other_lengths(clip, variants)
     files, stop = Files(clip, options), threading.Event()
     limits = (options.machine["start_min"] * 60, options.machine["deadline_min"] * 60)
-    servers = [VideoServer(url, *limits, stop) for url in options.machine["server_urls"]]
+    if options.machine["server"] == "managed":
+        servers = managed.servers(options, stop)
+    else:
+        servers = [VideoServer(url, *limits, stop) for url in options.machine["server_urls"]]
     work = Work(deque(variants), deque(servers))
     pool = ThreadPoolExecutor(len(servers))
     try:
@@ -120,8 +123,13 @@ def _result(work: Work, future: Future[Made]) -> tuple[Variant, Made, VideoServe
     try:
         made = future.result()
     except Gone as gone:
-        work.give_up(host, gone)
         work.pending.appendleft(variant)
+        host.chances -= 1
+        if host.chances:  # it comes back
+            log.warning("%s is waited for: %s", host.url, gone)
+            work.idle.append(host)
+        else:
+            work.give_up(host, gone)
         return None
     except UserError as error:
         work.failures.append(error)
@@ -138,8 +146,8 @@ def _wait_for_a_server(work: Work, stop: threading.Event) -> None:
     """
     if not work.idle:
         raise UserError(
-            f"{work.pending[0].name}: no server of `enrich.server_urls` is left. {'; '.join(work.lost)}. Start them "
-            "again and run again; what is finished is kept."
+            f"{work.pending[0].name}: no server is left. {'; '.join(work.lost)}. See to them and run again; "
+            "what is finished is kept."
         )
     stop.wait(server.POLL_S)
 
@@ -232,8 +240,9 @@ def _take_over(clip: Clip, variant: Variant, made: Made, host: VideoServer, opti
     target = options.scratch / f"{variant.name}.mp4"
     write_video(target, stretched(video, clip.info.width, clip.info.height, cv2.INTER_LANCZOS4), round(clip.info.fps))
     video.unlink()
-    model = {"name": options.settings["model"], "revision_as_configured": options.settings["revision"]}
-    run = {"seconds": seconds, "server": host.url}
+    revision = "commit" if options.machine["server"] == "managed" else "revision_as_configured"
+    model = {"name": options.settings["model"], revision: options.settings["revision"]}
+    run = {"seconds": seconds, "server": host.url, **host.facts}
     said = {"server_seconds": done.get("inference_time_s"), "server_vram_peak_mb": done.get("peak_memory_mb")}
     run |= {name: value for name, value in said.items() if value is not None}
     finish(variant, target, {"model": model, "fit": fitted, "run": run})

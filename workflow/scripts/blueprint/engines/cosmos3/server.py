@@ -46,6 +46,11 @@ class Stopped(Exception):
 class VideoServer:
     """One server, which makes one video at a time."""
 
+    chances = 1
+    """How often it may die in the middle before it is given nothing more."""
+    facts: Mapping[str, Any] = {}
+    """What the record of a variant says of it."""
+
     def __init__(self, url: str, start_s: float, deadline_s: float, stop: threading.Event) -> None:
         """A client.
 
