@@ -147,7 +147,7 @@ def test_a_server_that_is_loading_is_waited_for(clip, tmp_path, serve):
 
 
 def test_a_server_that_is_never_ready_is_reported_with_its_last_answer(clip, tmp_path, serve):
-    with pytest.raises(UserError, match=r"rain: no server .*enrich.server_urls.*not ready within .*start_min.*503"):
+    with pytest.raises(UserError, match=r"rain: no server is left.*not ready within .*start_min.*503"):
         run(clip, tmp_path, [serve(loading=10**6)], start_min=0.002)
     with pytest.raises(UserError, match=r"127.0.0.1:9: not ready.*no connection"):
         run(clip, tmp_path, ["http://127.0.0.1:9"], start_min=0.002)
@@ -181,7 +181,7 @@ def test_the_death_of_the_last_server_is_reported_and_what_is_finished_is_kept(c
     good = serve()
     run(clip, tmp_path, [good])
     dying = serve(dies=moment)
-    with pytest.raises(UserError, match=r"snow: no server .* is left\. http://127.0.0.1:\d+: .*snow"):
+    with pytest.raises(UserError, match=r"snow: no server is left\. http://127.0.0.1:\d+: .*snow"):
         run(clip, tmp_path, [dying], NAMES[:2])
     assert run(clip, tmp_path, [good], NAMES[:2]) == ["snow"]
 

@@ -144,6 +144,7 @@ def test_a_server_that_does_not_start_is_given_up_with_the_end_of_its_log(clip, 
     assert len(started(machine)) == keeper.RESTARTS + 1, "later jobs of the run are told the same, at once"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_never_ready_is_given_up(clip, machine, run_process, monkeypatch):
     monkeypatch.setenv("VLLM_MODE", "loading")
     with pytest.raises(UserError, match=r"not ready within 0\.05 min \(`enrich.start_min`\)"):
@@ -151,6 +152,7 @@ def test_a_server_that_is_never_ready_is_given_up(clip, machine, run_process, mo
     wait_until(lambda: not alive(machine))
 
 
+@pytest.mark.slow
 def test_a_killed_keeper_takes_its_server_along_and_the_next_job_starts_another(clip, machine, run_process):
     run(clip, machine / "one")
     parent = psutil.Process(alive(machine)[0]).parent()
@@ -183,6 +185,7 @@ def test_a_card_that_is_too_small_holds_layers_in_memory_or_is_refused(clip, mac
     assert not started(machine)
 
 
+@pytest.mark.slow
 def test_layers_stay_in_memory_where_the_card_is_too_small(clip, machine, run_process):
     program(machine / "tools", "nvidia-smi", "#!/bin/sh\necho '0, NVIDIA L40S, 570.124.06, 46068, 500'\n")
     run(clip, machine / "out", quantization="fp8")

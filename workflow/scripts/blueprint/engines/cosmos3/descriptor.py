@@ -11,9 +11,9 @@ from pydantic import AfterValidator, model_validator
 from blueprint.checks import Check
 from blueprint.engines.base import PlannedClip, Repository
 from blueprint.engines.cosmos import BlurStrength, ChunkFrames, Control, Cosmos, CosmosVariantKeys, EdgeStrength
-from blueprint.engines.cosmos3 import serving
+from blueprint.engines.cosmos3 import serving, serving_keys
 from blueprint.engines.cosmos3.hints import is_loopback, uploads
-from blueprint.engines.cosmos3.serving import ServingKeys, is_managed
+from blueprint.engines.cosmos3.serving_keys import ServingKeys, is_managed
 from blueprint.engines.cosmos3.sizes import MAX_FRAMES, fit, model_size
 from blueprint.engines.presets import PRESET_SETS
 from blueprint.environments.needs import Needs
@@ -244,7 +244,7 @@ class Cosmos3(Cosmos):
 
     def repositories(self, enrich: Mapping[str, Any]) -> list[Repository]:
         """What the servers load that the workflow starts; others have their weights."""
-        return serving.repositories(enrich) if is_managed(enrich) else []
+        return serving_keys.repositories(enrich) if is_managed(enrich) else []
 
     def downloads_gb(self, enrich: Mapping[str, Any]) -> float:
         """The weights of the servers that the workflow starts."""
@@ -252,7 +252,7 @@ class Cosmos3(Cosmos):
 
     def fills_gb(self, enrich: Mapping[str, Any]) -> float:
         """Memory of the servers that the workflow starts, and of the client."""
-        return self.ram_gb + (serving.ram_gb(enrich) if is_managed(enrich) else 0.0)
+        return self.ram_gb + (serving_keys.ram_gb(enrich) if is_managed(enrich) else 0.0)
 
     def host_checks(self, enrich: Mapping[str, Any]) -> list[Check]:
         """Whether the program is here that the workflow starts."""
