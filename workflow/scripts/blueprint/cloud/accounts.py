@@ -59,6 +59,11 @@ class Accounts:
         """Cost of the run so far over all machines."""
         return self.ledger.total_usd
 
+    @property
+    def pause_s(self) -> float:
+        """Between two exchanges: what another has not told yet and what this one has not asked for, an interval."""
+        return self.settings.interval_s / 2
+
     def count(self) -> float:
         """Bring this machine's account up to date, in memory; the total."""
         with self._lock:
