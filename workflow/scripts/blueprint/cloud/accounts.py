@@ -14,7 +14,7 @@ from pathlib import Path
 from blueprint.cloud import vast
 from blueprint.cloud.b2 import Store
 from blueprint.cloud.bucket import LEDGER
-from blueprint.cloud.ledger import Ledger, read_entry
+from blueprint.cloud.ledger import Entry, Ledger, read_entry
 from blueprint.cloud.machine import container_age_s, machine_id
 from blueprint.cloud.settings import CloudSettings
 from blueprint.errors import UserError
@@ -39,6 +39,16 @@ def store_of(settings: CloudSettings, folder: str | None = None) -> Store:
     return Store(settings.bucket, place, settings.key_id, settings.application_key, settings.endpoint)
 
 
+def accounts_in(store: Store) -> list[Entry]:
+    """The accounts of all machines of a run, as the bucket has them.
+
+    Raises:
+        UserError: the bucket cannot be read, or an account is none.
+    """
+    names = [found.name for found in store.list(f"{LEDGER}/") if found.name.endswith(".json")]
+    return [read_entry(Path(name).stem, store.get(name) or b"") for name in names]
+
+
 class Accounts:
     """The cost of the run, as far as it is known on this machine."""
 
@@ -58,11 +68,6 @@ class Accounts:
     def total_usd(self) -> float:
         """Cost of the run so far over all machines."""
         return self.ledger.total_usd
-
-    @property
-    def pause_s(self) -> float:
-        """Between two exchanges: what another has not told yet and what this one has not asked for, an interval."""
-        return self.settings.interval_s / 2
 
     def count(self) -> float:
         """Bring this machine's account up to date, in memory; the total."""

@@ -187,7 +187,7 @@ class Guard:
         self.accounts.count()
         now = time.monotonic()
         if now >= self.next_accounting_s and (self.accounting is None or self.accounting.done()):
-            self.next_accounting_s = now + self.accounts.pause_s
+            self.next_accounting_s = now + self.settings.interval_s
             self.accounting = in_background(self.accounts.exchange)
 
     def within(self, limit_s: float, action: Callable[[], Any]) -> Any:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 import psutil
 
 from blueprint.cloud import watch
+from blueprint.cloud.accounts import accounts_in
 from blueprint.cloud.b2 import Store, StoreError, StoreRefusal
 from blueprint.cloud.bucket import LEDGER, OWN, retried
 from blueprint.cloud.restore import restore
@@ -153,6 +155,46 @@ def shares_of(config: Mapping[str, Any], source: str) -> dict[str, list[str]]:
         targets = [f"{of}/previews/{clip.name}.json", f"{of}/diversity/{clip.name}.json"]
         shares[f"{clip.facility['name']}/{clip.name}"] = targets
     return shares
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one machine has done of a run, and what it has cost."""
+
+    machine: str
+    claimed: int
+    """Clips, also those that were taken over from it."""
+    done: int
+    """Clips, also those that failed."""
+    at: str
+    """What it holds that is not over."""
+    seconds: float
+    cost_usd: float
+
+
+def parts_of(store: Store) -> list[Part]:
+    """The part of each machine in the newest launch of several, and the cost of all that came before; else nothing.
+
+    Raises:
+        UserError: the bucket could not be read, or an account in it is none.
+    """
+    if not (claims := store.list(f"{CLAIMS}/")):
+        return []
+    launch = max(claims, key=lambda found: found.at_s).name.removeprefix(f"{CLAIMS}/").partition("/")[0]
+    held, over = Claims(store, launch, "", 0.0).read()
+    claimed, done = Counter(), Counter()
+    for found in claims:
+        _, *share, turn, machine = found.name.removeprefix(f"{CLAIMS}/").split("/")
+        if found.name.startswith(f"{CLAIMS}/{launch}/") and len(share) > 1:  # those of no clip have one name
+            (done if turn == OVER else claimed)[machine] += 1
+    accounts = {entry.machine: entry for entry in accounts_in(store)}
+    parts = []
+    for machine in sorted({*accounts, *claimed}):
+        now = sorted(share for share, one in held.items() if one.machine == machine and share not in over)
+        entry = accounts.get(machine)
+        figures = (entry.seconds, entry.cost_usd) if entry else (0.0, 0.0)
+        parts.append(Part(machine, claimed[machine], done[machine], ", ".join(now), *figures))
+    return parts
 
 
 class Sharer:
