@@ -1,12 +1,16 @@
 """CPU time of a dry run of a large configuration, beside bare Snakemake with the same jobs.
 
-    python benchmarks/plan.py [--facilities 100] [--clips 10] [--variants 9] [--rounds 2]
+    python benchmarks/plan.py [--facilities 100] [--clips 10] [--variants 9] [--rounds 2] [--run]
 
 The bare workflow has the same rules with the same inputs and outputs and nothing else. The plain one has what
 `snakemake --lint` asks of every rule besides, and what a person reads: a log, a benchmark, constant parameters, a
 message, a shell command that names them. Neither has a configuration to check, a specification to work out or a digest
 of code: what this workflow takes more than the plain one is what its own Python costs. All are planned from nothing, in
 turn, by the same Snakemake. CPU time is user and system time of the process; the least of the rounds counts.
+
+With `--run` all are also run once, every job doing nothing but `touch` its outputs: what it takes beyond the dry run is
+scheduling and bookkeeping. Specifications, digests and benchmarks stay; the programs and the check of the installation
+before each job are left out.
 """
 
 from __future__ import annotations
@@ -16,9 +20,11 @@ import os
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -206,20 +212,63 @@ def configurations(facilities: int, clips: int, variants: int) -> tuple[dict[str
     }
 
 
+def without_work(bare_or_plain: str) -> str:
+    """Rules whose jobs touch their outputs and do nothing else."""
+    shell = re.compile(r"^    shell:(?: \"touch.*| *\n(?:        .*\n?)+)", re.MULTILINE)
+    return shell.sub('    shell: "touch {output:q}"\n', bare_or_plain)
+
+
+def idle_checkout(folder: Path) -> Path:
+    """A copy of this workflow whose jobs do nothing; its Snakefile."""
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    for name in ("rules", "workflow", "envs", "config"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for rules in (folder / "rules").glob("*.smk"):
+        text = without_work(rules.read_text())
+        rules.write_text(re.sub(r"shell\.prefix\(.*\)", "pass", text))
+    return folder / "Snakefile"
+
+
+def run(snakefile: Path, folder: Path, *options: str) -> tuple[float, float, str]:
+    """CPU and wall-clock seconds of a run of Snakemake with its jobs, and what it printed."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(folder)]
+    command += ["--configfile", str(folder / "config.yaml"), "--cores", "2", "--quiet", "rules", *options]
+    before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    after, wall_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began_s
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall_s, done.stdout + done.stderr
+
+
 def dry_run(snakefile: Path, config: dict[str, object], folder: Path) -> tuple[float, dict[str, int]]:
     """CPU seconds of a dry run, and the jobs of each rule."""
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(folder)]
-    command += ["--configfile", str(folder / "config.yaml"), "--cores", "2", "--dry-run", "--quiet", "rules"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    table = re.search(r"^job\s+count\n[-\s]+\n(.*?)^total", done.stdout + done.stderr, re.MULTILINE | re.DOTALL)
-    jobs = {rule: int(count) for rule, count in (line.split() for line in table[1].splitlines())}
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, jobs
+    cpu_s, _, printed = run(snakefile, folder, "--dry-run")
+    table = re.search(r"^job\s+count\n[-\s]+\n(.*?)^total", printed, re.MULTILINE | re.DOTALL)
+    return cpu_s, {rule: int(count) for rule, count in (line.split() for line in table[1].splitlines())}
+
+
+def real_runs(
+    sides: dict[str, tuple[Path, dict[str, object], Path]], planning_s: dict[str, float], jobs: int, folder: Path
+) -> Table:
+    """Run all sides with jobs that do nothing; what each took."""
+    table = Table(title=f"{jobs} jobs that do nothing, run", box=box.SIMPLE_HEAD)
+    for column in ("side", "CPU s", "wall s", "ms per job beyond the dry run", "of bare", "of plain"):
+        table.add_column(column)
+    took = {}
+    for side, (snakefile, _, place) in sides.items():
+        if snakefile.parent == REPOSITORY:
+            (folder / "idle").mkdir()
+            snakefile = idle_checkout(folder / "idle")
+        else:
+            snakefile.write_text(without_work(snakefile.read_text()))
+        took[side] = run(snakefile, place)[:2]
+    for side, (cpu_s, wall_s) in took.items():
+        ratios = (f"{cpu_s / took[f'{peer} Snakemake'][0]:.2f}" for peer in ("bare", "plain"))
+        table.add_row(side, f"{cpu_s:.1f}", f"{wall_s:.1f}", f"{1000 * (cpu_s - planning_s[side]) / jobs:.1f}", *ratios)
+    return table
 
 
 def main() -> None:
@@ -229,6 +278,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=10, help="of each facility")
     parser.add_argument("--variants", type=int, default=9, help="of each clip")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--run", action="store_true", help="also run all, with jobs that do nothing")
     arguments = parser.parse_args()
     ours, theirs = configurations(arguments.facilities, arguments.clips, arguments.variants)
     with tempfile.TemporaryDirectory() as name:
@@ -238,11 +288,12 @@ def main() -> None:
             snakefile = folder / side.split()[0]
             snakefile.write_text(text)
             sides[side] = (snakefile, theirs, folder / f"{snakefile.name}-run")
-        rounds = [{side: dry_run(*run) for side, run in sides.items()} for _ in range(arguments.rounds)]
+        rounds = [{side: dry_run(*what) for side, what in sides.items()} for _ in range(arguments.rounds)]
+        seconds = {side: min(found[side][0] for found in rounds) for side in sides}
+        idle = real_runs(sides, seconds, sum(rounds[0]["bare Snakemake"][1].values()), folder) if arguments.run else ""
     jobs = {side: rounds[0][side][1] for side in sides}
     if len({tuple(sorted(counts.items())) for counts in jobs.values()}) > 1:
         sys.exit(f"they do not have the same jobs: {jobs}")
-    seconds = {side: min(found[side][0] for found in rounds) for side in sides}
     table = Table(title=f"{sum(jobs['this workflow'].values())} jobs, dry run", box=box.SIMPLE_HEAD)
     for column in ("side", "CPU s", "of bare", "of plain"):
         table.add_column(column)
@@ -256,7 +307,7 @@ def main() -> None:
         f"{psutil.virtual_memory().total / 1e9:.0f} GB; Python {platform.python_version()}, "
         f"Snakemake {version('snakemake')}"
     )
-    console.print(table)
+    console.print(table, idle)
     console.print(", ".join(f"{rule} {count}" for rule, count in sorted(jobs["this workflow"].items())))
 
 

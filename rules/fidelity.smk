@@ -4,11 +4,20 @@
 WORTH_IT = "<results>/{facility}/fidelity/passed.txt"
 
 
+def fidelity_spec(facility, photos):
+    """What the job is told; the photos lie where it finds the first of their files."""
+    spec = PLAN.fidelity_spec(facility)
+    if "photos" in spec:
+        path = as_seen_by_job(spec["photos"]["path"], photos[0], PLAN.photo_files(facility)[0])
+        spec["photos"] = {**spec["photos"], "path": path}
+    return spec
+
+
 rule fidelity:
     input:
         scene=scene_of,
         cameras=lambda wildcards: of_clips("<results>/{facility}/clips/{clip}/cameras.json", wildcards.facility),
-        photos=lambda wildcards: stated(PLAN.photo_files, wildcards.facility),
+        photos=lambda wildcards: stated(PLAN.photo_files, wildcards.facility, not SHARES_FOLDER),
         environment="<results>/preflight/render.json",
     output:
         verdict="<results>/{facility}/fidelity.json",
@@ -25,7 +34,7 @@ rule fidelity:
     resources:
         backend=config["render"]["backend"],  # a fact of the machine; both backends make the same image
     params:
-        spec=lambda wildcards: as_json(PLAN.fidelity_spec(wildcards.facility)),
+        spec=lambda wildcards, input: as_json(fidelity_spec(wildcards.facility, input.photos)),
         code=program_digest("fidelity"),
         folder=lambda wildcards, output: Path(output.map).parent,
     message:

@@ -237,6 +237,11 @@ class Machine:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
+    def share(self, config):
+        """Start this machine's part of a run that several share."""
+        options = ("--settings", "profiles/test/cloud.yaml", "--configfile", config)
+        return self.begin(str(SCRIPTS / "cloud.py"), "share", *options)
+
     def run(self, *arguments):
         """Run Snakemake to its end; the exit status."""
         return self.start(*arguments).wait(timeout=900)

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import yaml
 
 import vast
 from blueprint.cloud import settings as cloud_settings
-from blueprint.cloud.bucket import Bucket
+from blueprint.cloud.accounts import store_of
+from blueprint.cloud.bucket import LEDGER, Bucket
 from blueprint.cloud.launched import GIVEN, VARIABLE, Launch, lay
 from blueprint.cloud.ledger import Entry
 from blueprint.cloud.reaper import run_of
+from blueprint.cloud.share import CLAIMS, Claims
 from blueprint.cloud.share import VARIABLE as SHARE
 from blueprint.cloud.sync import scan
 from blueprint.errors import UserError
@@ -289,6 +292,32 @@ def test_several_machines_share_a_run(laptop, service, b2):
     assert "found 2 instances" in laptop.run("stop").stdout
     assert laptop.run("stop", "--every").returncode == 0
     assert {service.status_of(number) for number in service.instances} == {"exited"}
+
+
+def test_status_shows_the_part_of_each_machine_and_one_budget_over_all(laptop, service, b2):
+    """Also of a machine that is gone and of one of an earlier launch; what is shown is the newest launch."""
+    laptop.write_settings(run_id="parts")
+    store = store_of(cloud_settings.load(laptop.checkout / "profiles" / "vast" / "cloud.yaml", b2.environment()))
+    earlier, one, two = (Claims(store, *names, 60.0) for names in (("a", "1-aa"), ("b", "2-bb"), ("b", "3-cc")))
+    earlier.take("kitchen/old")
+    b2.store(f"blueprint/parts/{CLAIMS}/a/kitchen/old/over/1-aa", b"{}", time.time() - 900)
+    one.take("prepare")
+    one.end("prepare")
+    for name in ("first", "second"):
+        one.take(f"kitchen/{name}")
+    one.end("kitchen/first")
+    two.take("kitchen/third")
+    for name, hours in (("1-aa", 1), ("2-bb", 0.5)):
+        account = Entry(name, 2.0, hours * 3600, hours * 2.0, 0.0, "2026-01-01T00:00:00", "2026-01-01T01:00:00")
+        store.put(f"{LEDGER}/{name}.json", json.dumps(asdict(account)).encode())
+    lines = laptop.run("status").stdout.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if re.match(r" *\d-", line)}
+    assert rows == {
+        "1-aa": ["0", "0", "1.00", "2.00"],
+        "2-bb": ["2", "1", "kitchen/second", "0.50", "1.00"],
+        "3-cc": ["1", "0", "kitchen/third", "0.00", "0.00"],
+    }
+    assert any("total 3.00 of 6.00" in line for line in lines)
 
 
 @pytest.mark.parametrize("count", ["0", "3"])

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from same_results import differences
+from blueprint import demo
+from blueprint.axes import OPENCV_FROM_OPENGL, direction, opencv_viewmats
+from same_results import differences, same_file
 from small_runs import small_config
 from workflow_runs import REPOSITORY, clean_environment, copy_checkout, git, snakemake, write_config
 
@@ -85,6 +89,38 @@ def test_a_users_scan_comes_from_the_storage_and_a_secret_as_a_declared_variable
     assert made == json.loads((finished_run / "results/kitchen/clips/orbit/cameras.json").read_text())
     printed = [path.read_text() for path in (tmp_path / "jobs").glob("*.txt")]
     assert len(printed) == 3 and all(text.startswith("given HF_TOKEN\n") and token not in text for text in printed)
+
+
+@NEEDS_RSYNC
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_scan_is_held_against_photos_that_only_the_storage_has(tmp_path):
+    """Their cameras and masks travel with the sources; the images come to the job that compares them."""
+    capture = tmp_path / "scan" / "capture"
+    for folder in ("images", "masks"):
+        (capture / folder).mkdir(parents=True)
+    demo.write(demo.build("kitchen", gaussians=60_000), tmp_path / "scan" / "hall.ply")
+    random, frames = np.random.default_rng(0), []
+    for number, eye in enumerate([(-1.7, -1.3, 1.5), (-0.4, -1.3, 1.5), (1.2, -1.3, 1.5), (1.5, 1.0, 1.5)]):
+        forward = direction(np.radians([90.0 * number]), np.radians([12.0]))
+        pose = np.linalg.inv(opencv_viewmats(np.array([eye]), forward)[0]) @ OPENCV_FROM_OPENGL
+        frames.append({"file_path": f"images/{number}.png", "transform_matrix": pose.tolist()})
+        cv2.imwrite(str(capture / f"images/{number}.png"), random.integers(0, 255, (48, 64, 3), np.uint8))
+    cv2.imwrite(str(capture / "masks/1.png"), np.kron([[0], [255]], np.ones((24, 64))).astype(np.uint8))
+    camera = {"camera_model": "PINHOLE", "fl_x": 50.0, "fl_y": 50.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48}
+    dataset = {**camera, "test_filenames": ["images/2.png"], "frames": frames}
+    (capture / "transforms.json").write_text(json.dumps(dataset))
+    facility = {"name": "hall", "scene": "scan/hall.ply", "photos": {"path": "scan/capture", "every": 1}}
+    config = small_config(facilities=[facility], clips=[{"name": "orbit", "path": "orbit"}], fidelity={"places": 2})
+    for place in ("local", "checkout", "storage"):
+        shutil.copytree(tmp_path / "scan", tmp_path / place / "scan")
+    (tmp_path / "checkout/.gitignore").write_text("*.ply\nimages/\n")
+    snakemake(tmp_path / "local", write_config(tmp_path / "local", config), "results/hall/fidelity.json")
+    storage = run_elsewhere(tmp_path, config, "results/hall/fidelity.json")
+    made = storage / "results/hall/fidelity.json"
+    assert same_file(tmp_path / "local/results/hall/fidelity.json", made)
+    photos = json.loads(made.read_text())["photos"]
+    assert len(photos["compared"]) == 4, photos
 
 
 @NEEDS_RSYNC

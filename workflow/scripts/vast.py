@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import secrets
 import sys
 import time
@@ -23,7 +24,7 @@ from blueprint.audit import estimate
 from blueprint.audit import run as audit
 from blueprint.cloud import fleet, lifecycle, offers, share, vast
 from blueprint.cloud import launch as launching
-from blueprint.cloud.accounts import store_of
+from blueprint.cloud.accounts import accounts_in, store_of
 from blueprint.cloud.reaper import Reaper, refuse_unwatched
 from blueprint.cloud.restore import restore
 from blueprint.cloud.settings import CloudSettings, load
@@ -60,7 +61,7 @@ def launch(arguments: argparse.Namespace) -> None:
     scenes = launching.scenes_to_upload(root, config)
     fleet.refuse_second(settings)
     chosen = chosen_offers(settings, config, arguments.machines)
-    earlier_usd = launching.spent_usd(settings)
+    earlier_usd = math.fsum(entry.cost_usd for entry in accounts_in(store_of(settings)))
     console.print(
         f"Configuration {escape(configfile)}, commit {source.commit[:12]}. The run {settings.run_id} has cost "
         f"{earlier_usd:.2f} USD so far; what it has in the bucket is restored and not made again."
@@ -162,21 +163,44 @@ def chosen_offers(settings: CloudSettings, config: Mapping[str, Any], machines: 
 
 
 def status(arguments: argparse.Namespace) -> None:
-    """List this run's instances, or all of the account."""
+    """List this run's instances, and what each machine has done of it where several share it, or all of the account."""
     settings = load(arguments.settings)
     found = [row for row in vast.list_instances(settings) if arguments.all or fleet.is_ours(settings, row)]
     if arguments.json:
         fields = ("id", "state", "gpu", "rate_usd_per_h", "label", "ssh", "message")
         print(json.dumps([{field: getattr(row, field) for field in fields} for row in found], indent=2))
         return
-    if not found:
+    if found:
+        console.print(instances(found))
+    else:
         console.print(f"Run {settings.run_id} has no instance.")
+    if arguments.all:
         return
+    try:
+        if parts := share.parts_of(store_of(settings)):
+            console.print(shares(settings, parts))
+    except UserError as error:
+        log.warning("Who has which clip is not known: %s", error)
+
+
+def instances(found: list[vast.Instance]) -> Table:
+    """Instances as a table."""
     table = Table("instance", "state", "GPU", "USD/h", "label", "ssh", "message", box=box.SIMPLE_HEAD)
     for row in found:
         rate = f"{row.rate_usd_per_h:.3f}" if row.rate_usd_per_h else "?"
         table.add_row(*map(escape, (str(row.id), row.state, row.gpu, rate, row.label, row.ssh, row.message)))
-    console.print(table)
+    return table
+
+
+def shares(settings: CloudSettings, parts: list[share.Part]) -> Table:
+    """What each machine has done and cost, and all of them of the budget."""
+    table = Table("machine", "clips claimed", "done", "now at", "hours", "USD", box=box.SIMPLE_HEAD)
+    for part in parts:
+        figures = (str(part.claimed), str(part.done), part.at, f"{part.seconds / 3600:.2f}", f"{part.cost_usd:.2f}")
+        table.add_row(*map(escape, (part.machine, *figures)))
+    budget = f"{settings.max_cost_usd:.2f}" if settings.has_budget else "no budget"
+    table.caption = f"total {math.fsum(part.cost_usd for part in parts):.2f} of {budget}"
+    return table
 
 
 def logs(arguments: argparse.Namespace) -> None:

@@ -100,8 +100,12 @@ class Plan:
             if key in self.config["render"]
         }
 
-    def photo_files(self, facility: str) -> list[str]:
+    def photo_files(self, facility: str, absent_too: bool = False) -> list[str]:
         """The files of a facility's photos: the dataset's cameras, the images and their masks.
+
+        Args:
+            facility: its name.
+            absent_too: also images that are not here; those of jobs elsewhere lie in a storage.
 
         Raises:
             UserError: there is no such dataset.
@@ -112,7 +116,8 @@ class Plan:
         path = Path(photos["path"])
         files = dict.fromkeys(dataset_files(path))
         for photo in read_photos(path):
-            files |= dict.fromkeys(file for file in (photo.image, photo.mask) if file is not None and file.is_file())
+            files |= dict.fromkeys([photo.image] if absent_too or photo.image.is_file() else [])
+            files |= dict.fromkeys([photo.mask] if photo.mask else [])
         return [str(file) for file in files]
 
     def fidelity_spec(self, facility: str) -> Spec:

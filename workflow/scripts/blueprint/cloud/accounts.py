@@ -14,7 +14,7 @@ from pathlib import Path
 from blueprint.cloud import vast
 from blueprint.cloud.b2 import Store
 from blueprint.cloud.bucket import LEDGER
-from blueprint.cloud.ledger import Ledger, read_entry
+from blueprint.cloud.ledger import Entry, Ledger, read_entry
 from blueprint.cloud.machine import container_age_s, machine_id
 from blueprint.cloud.settings import CloudSettings
 from blueprint.errors import UserError
@@ -37,6 +37,16 @@ def store_of(settings: CloudSettings, folder: str | None = None) -> Store:
         )
     place = f"{settings.prefix}/{settings.run_id}" if folder is None else folder
     return Store(settings.bucket, place, settings.key_id, settings.application_key, settings.endpoint)
+
+
+def accounts_in(store: Store) -> list[Entry]:
+    """The accounts of all machines of a run, as the bucket has them.
+
+    Raises:
+        UserError: the bucket cannot be read, or an account is none.
+    """
+    names = [found.name for found in store.list(f"{LEDGER}/") if found.name.endswith(".json")]
+    return [read_entry(Path(name).stem, store.get(name) or b"") for name in names]
 
 
 class Accounts:

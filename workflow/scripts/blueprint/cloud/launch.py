@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 from blueprint import config as configuration
 from blueprint import system
 from blueprint.cloud import host_checks
-from blueprint.cloud.accounts import store_of
 from blueprint.cloud.b2 import Store
-from blueprint.cloud.bucket import LEDGER, Bucket, Stamp
+from blueprint.cloud.bucket import Bucket, Stamp
 from blueprint.cloud.launched import GIVEN, VARIABLE, Launch, hours_left
-from blueprint.cloud.ledger import read_entry
 from blueprint.cloud.manifest import Manifest
 from blueprint.cloud.offers import Offer
 from blueprint.cloud.reaper import place_digest
@@ -244,18 +242,6 @@ def upload_scenes(settings: CloudSettings, root: Path, scenes: Sequence[str]) ->
     lists = Manifest(root).add(missing, {})
     bucket.upload(missing | {path: Stamp.of((root / path).stat()) for path in lists})
     return len(missing)
-
-
-def spent_usd(settings: CloudSettings) -> float:
-    """What the machines of this run have cost before, by their accounts in the bucket.
-
-    Raises:
-        UserError: the bucket cannot be read.
-    """
-    store, total = store_of(settings), 0.0
-    for found in store.list(f"{LEDGER}/"):
-        total += read_entry(Path(found.name).stem, store.get(found.name) or b"").cost_usd
-    return total
 
 
 def send(store: Store, files: Mapping[str, bytes]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 Every machine lives today's life (guard, account, sync, budget over all accounts); this is what stands in Snakemake's
 place on it and calls Snakemake once for each share. What a machine holds it says in the bucket, by an object of its own
 name: of those for one share the oldest holds it, by B2's clock, and whoever finds that it is not the oldest stops. A
-machine whose account is too old is lost, and its share can be claimed anew.
+machine whose account is too old is lost, and its share can be claimed anew. As long as one works another waits, for
+what may be lost, the end of it all included.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from typing import Any, TypeVar
 import psutil
 
 from blueprint.cloud import watch
+from blueprint.cloud.accounts import accounts_in
 from blueprint.cloud.b2 import Store, StoreError, StoreRefusal
 from blueprint.cloud.bucket import LEDGER, OWN, retried
 from blueprint.cloud.restore import restore
@@ -40,6 +43,8 @@ VARIABLE = "BLUEPRINT_SHARE"
 """Names the launch that several machines are of; not set where there is one."""
 PREPARE, WAIT, MERGE = "prepare", "wait", "merge"
 OVER = "over"
+FAILURES = 2
+"""Clips in a row that fail before a machine leaves: it may be the machine, and others are to try the rest."""
 LOST_INTERVALS = 5
 """Accounts that a machine may miss before it counts as lost, besides the time in which a dead guard is replaced."""
 
@@ -90,18 +95,31 @@ class Claims:
         """
         held, over = self.read()
         holder = held.get(share)
-        if share in over or (holder and holder.machine != self.machine and not self._is_lost(holder)):
-            return None
-        if holder is None or holder.machine != self.machine:
+        return None if share in over else self._claim(share, holder, holder is None or self._is_lost(holder))
+
+    def wait(self) -> bool:
+        """Whether this machine is to wait for what others may lose: nobody else does, or who does is lost or at work.
+
+        Raises:
+            StoreError: the bucket could not be asked.
+        """
+        held, over = self.read()
+        holder = held.get(WAIT)
+        at_work = {one.machine for share, one in held.items() if share != WAIT and share not in over}
+        is_free = holder is None or holder.machine in at_work or self._is_lost(holder)
+        return self._claim(WAIT, holder, is_free) is not None
+
+    def _claim(self, share: str, holder: Held | None, is_free: bool) -> Held | None:
+        if is_free and (holder is None or holder.machine != self.machine):
             turn = holder.turn + 1 if holder else 0
             self.store.put(f"{self.folder}/{share}/{turn:04d}/{self.machine}", b"{}")
             holder = self.read()[0][share]
-        return holder if holder.machine == self.machine else None
+        return holder if holder and holder.machine == self.machine else None
 
     def holds(self, share: str) -> bool:
-        """Whether this machine still does; raises `StoreError`."""
-        holder = self.read()[0].get(share)
-        return holder is not None and holder.machine == self.machine
+        """Whether this machine still does, and nobody has made it; raises `StoreError`."""
+        held, over = self.read()
+        return share in held and held[share].machine == self.machine and share not in over
 
     def end(self, share: str) -> None:
         """Say that a share is over, made or failed; raises `StoreError`."""
@@ -139,6 +157,46 @@ def shares_of(config: Mapping[str, Any], source: str) -> dict[str, list[str]]:
     return shares
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one machine has done of a run, and what it has cost."""
+
+    machine: str
+    claimed: int
+    """Clips, also those that were taken over from it."""
+    done: int
+    """Clips, also those that failed."""
+    at: str
+    """What it holds that is not over."""
+    seconds: float
+    cost_usd: float
+
+
+def parts_of(store: Store) -> list[Part]:
+    """The part of each machine in the newest launch of several, and the cost of all that came before; else nothing.
+
+    Raises:
+        UserError: the bucket could not be read, or an account in it is none.
+    """
+    if not (claims := store.list(f"{CLAIMS}/")):
+        return []
+    launch = max(claims, key=lambda found: found.at_s).name.removeprefix(f"{CLAIMS}/").partition("/")[0]
+    held, over = Claims(store, launch, "", 0.0).read()
+    claimed, done = Counter(), Counter()
+    for found in claims:
+        _, *share, turn, machine = found.name.removeprefix(f"{CLAIMS}/").split("/")
+        if found.name.startswith(f"{CLAIMS}/{launch}/") and len(share) > 1:  # those of no clip have one name
+            (done if turn == OVER else claimed)[machine] += 1
+    accounts = {entry.machine: entry for entry in accounts_in(store)}
+    parts = []
+    for machine in sorted({*accounts, *claimed}):
+        now = sorted(share for share, one in held.items() if one.machine == machine and share not in over)
+        entry = accounts.get(machine)
+        figures = (entry.seconds, entry.cost_usd) if entry else (0.0, 0.0)
+        parts.append(Part(machine, claimed[machine], done[machine], ", ".join(now), *figures))
+    return parts
+
+
 class Sharer:
     """One machine's part in a run that several share."""
 
@@ -151,6 +209,9 @@ class Sharer:
         self.snakemake = [sys.executable, str(Path(sys.executable).with_name("snakemake"))]
         self.options = ["--profile", profile, "--configfile", configfile]  # the last one would take targets for files
         self.stopping = self.failed = False
+        self.failures = 0
+        self.behind = True
+        """Whether another machine may have made what comes first since this checkout was filled."""
 
     def work(self) -> bool:
         """Take shares until nothing is left for this machine; whether all that it did went well."""
@@ -160,11 +221,10 @@ class Sharer:
             if share == WAIT:
                 self._pause()
                 continue
-            if turn or share == MERGE:
+            if turn or share == MERGE or self.behind:
                 self._restore()
+                self.behind = False
             self._make(share, self.shares.get(share, []))
-            if share == MERGE:
-                return not (self.failed or self.stopping)
         return not (self.failed or self.stopping)
 
     def _stop(self, *_: Any) -> None:
@@ -172,23 +232,18 @@ class Sharer:
 
     def _next(self) -> tuple[str, int] | None:
         """The next share of this machine and how often it was lost before; None: others do what is left."""
-        waited = False
-        while not self.stopping:
-            if held := self._asked(lambda: self.claims.take(PREPARE)):
-                return PREPARE, held.turn
-            if PREPARE in self._over():
-                break
-            waited = True
-            self._pause()
-        if waited:
-            self._restore()
         over = self._over()
-        for share in self.shares:
-            if share not in over and (held := self._asked(lambda share=share: self.claims.take(share))):
+        if MERGE in over:
+            self.failed |= PREPARE not in over
+            return None
+        # All the rest needs what is made first; what all clips are needed for comes last.
+        first = [] if PREPARE in over else [PREPARE]
+        last = [MERGE] if self.shares.keys() <= over else []
+        for share in first or [share for share in self.shares if share not in over] or last:
+            if held := self._asked(lambda share=share: self.claims.take(share)):
                 return share, held.turn
-        last = MERGE if self.shares.keys() <= self._over() else WAIT
-        held = self._asked(lambda: self.claims.take(last))
-        return held and (last, held.turn)
+        self.behind = self.behind or bool(first)
+        return (WAIT, 0) if first or self._asked(self.claims.wait) else None
 
     def _over(self) -> set[str]:
         return self._asked(self.claims.read)[1]
@@ -231,13 +286,15 @@ class Sharer:
         if not is_mine or (child.returncode and self.stopping):
             log.warning("Share %s: %s", share, "left unfinished" if is_mine else "another machine has taken it over")
             return
-        if child.returncode and share in (PREPARE, MERGE):
-            self.failed = self.stopping = True  # nothing can follow
-            return
-        # The last machine tries a clip that failed again, and says so where it fails there.
         log.info("Share %s: %s", share, "failed" if child.returncode else "made")
-        retried(lambda: Sync(self.settings, self.root).run(settle_s=0), self.settings.machine["patience_s"])
-        self._asked(lambda: self.claims.end(share))
+        self.failures = self.failures + 1 if child.returncode else 0
+        is_end = bool(child.returncode) and share in (PREPARE, MERGE)
+        if not is_end:  # nothing can follow: the others need not wait
+            retried(lambda: Sync(self.settings, self.root).run(settle_s=0), self.settings.machine["patience_s"])
+        # A clip that failed is over, too: the last machine tries it again, and says so where it fails there.
+        self._asked(lambda: self.claims.end(MERGE if is_end else share))
+        if is_end or self.failures == FAILURES:
+            self.failed = self.stopping = True
 
     @staticmethod
     def _abandon(child: subprocess.Popen) -> None:
