@@ -4,15 +4,6 @@
 WORTH_IT = "<results>/{facility}/fidelity/passed.txt"
 
 
-def fidelity_spec(facility, photos):
-    """What the job is told; the photos lie where it finds the first of their files."""
-    spec = PLAN.fidelity_spec(facility)
-    if "photos" in spec:
-        path = as_seen_by_job(spec["photos"]["path"], photos[0], PLAN.photo_files(facility)[0])
-        spec["photos"] = {**spec["photos"], "path": path}
-    return spec
-
-
 rule fidelity:
     input:
         scene=scene_of,

@@ -42,6 +42,15 @@ def memory_mb(model):
     return lambda wildcards, attempt: attempt * int(1000 * model.ram_gb)
 
 
+def fidelity_spec(facility, photos):
+    """What the job is told; the photos lie where it finds the first of their files."""
+    spec = PLAN.fidelity_spec(facility)
+    if "photos" in spec:
+        path = as_seen_by_job(spec["photos"]["path"], photos[0], PLAN.photo_files(facility)[0])
+        spec["photos"] = {**spec["photos"], "path": path}
+    return spec
+
+
 def weights_at_hand(wildcards):
     """No input: says before any job that weights are absent. A dry run plans for another machine and may lack them."""
     if not workflow.dryrun:
