@@ -161,6 +161,7 @@ def test_the_last_one_at_work_is_lost_and_the_one_that_waits_takes_over(fleet):
     assert Counter(job for job, _ in run.made()) == made | {"report": 2}
 
 
+@pytest.mark.slow
 def test_where_all_are_lost_a_new_launch_makes_what_is_left(fleet):
     run = fleet("one")
     run.hold("report")
@@ -190,6 +191,7 @@ def test_a_machine_on_which_everything_fails_leaves_the_rest_to_others(fleet):
     assert run.made()[-1] == ("report", "2")
 
 
+@pytest.mark.slow
 def test_what_comes_first_fails_and_nobody_waits_for_it(fleet):
     run = fleet("one")
     run.hold("kitchen")
