@@ -11,9 +11,9 @@ import tiny_cosmos3
 from blueprint import config as configuration
 from blueprint.engines import engine as registered
 from blueprint.engines.base import PlannedClip
+from blueprint.engines.cosmos3.memory import NANO
 from blueprint.engines.cosmos3.prompts import emphasized, with_metadata
 from blueprint.engines.cosmos3_diffusers import run as engine
-from blueprint.engines.cosmos3_diffusers.memory import NANO
 from blueprint.engines.diffusers.controls import blurred
 from blueprint.engines.task import Variant
 from blueprint.engines.variants import clip_spec

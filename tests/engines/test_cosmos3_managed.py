@@ -16,8 +16,9 @@ from blueprint import config as configuration
 from blueprint.cloud.host_checks import disk_needed_gb, vram_needed_gb
 from blueprint.engines import engine
 from blueprint.engines.base import PlannedClip
-from blueprint.engines.cosmos3 import keeper, serving
+from blueprint.engines.cosmos3 import keeper
 from blueprint.engines.cosmos3 import server as client
+from blueprint.engines.cosmos3.memory import FIGURES
 from blueprint.engines.job import enrich
 from blueprint.engines.variants import clip_spec
 from blueprint.errors import UserError
@@ -227,7 +228,7 @@ def test_what_servers_need_is_told_before_a_gpu_is_paid_for():
     assert vram_needed_gb(planned(offload="never", quantization="fp8")[0]) == pytest.approx(50 * 2**30 / 1e9)
     external = {"server": "external"}
     more = disk_needed_gb(whole, Path("nowhere")) - disk_needed_gb(planned(**external)[0], Path("nowhere"))
-    assert more == pytest.approx(serving.FIGURES[part["model"]]["weights_gb"])
+    assert more == pytest.approx(FIGURES[part["model"]]["weights_gb"])
     assert cosmos3.fills_gb(part) > 2 * 64
     assert cosmos3.seconds(planned(("a", "b"), gpus=2)[0]["enrich"], about)[0] == pytest.approx(
         cosmos3.seconds(planned(("a",), gpus=2)[0]["enrich"], about)[0] / 2

@@ -37,12 +37,17 @@ def _whole_latents(frames: int) -> int:
 ChunkFrames = Annotated[int, AfterValidator(_whole_latents)]
 
 
-class Control(Section):
-    """Keys of every control."""
+class ControlVideo(Section):
+    """The key of a control that may be given."""
 
     control_path: str | None = key(
         "A ready control video, as long as the clip; `{facility}` and `{clip}` are filled in.", None, min_length=1
     )
+
+
+class Control(ControlVideo):
+    """Keys of every control."""
+
     control_weight: float = key("Weight of this control.", 1.0, ge=0, le=1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, model_validator
@@ -13,6 +13,7 @@ from blueprint.engines.base import PlannedClip, Repository
 from blueprint.engines.cosmos import BlurStrength, ChunkFrames, Control, Cosmos, CosmosVariantKeys, EdgeStrength
 from blueprint.engines.cosmos3 import serving, serving_keys
 from blueprint.engines.cosmos3.hints import is_loopback, uploads
+from blueprint.engines.cosmos3.memory import FIGURES, vram_gb
 from blueprint.engines.cosmos3.serving_keys import ServingKeys, is_managed
 from blueprint.engines.cosmos3.sizes import MAX_FRAMES, fit, model_size
 from blueprint.engines.presets import PRESET_SETS
@@ -23,6 +24,10 @@ from blueprint.section import Section, key
 SECONDS = (540.0, 121, 50, 1280 * 720)
 """Of one variant: seconds, frames, steps, pixels. An estimate, 8 to 10 minutes on one H100: text to video is published
 (189 frames, 720p, 35 steps: 208 to 311 s), and transfer has twice the tokens and three passes a step instead of two."""
+SECONDS_SOURCE = (
+    "an estimate from text to video on one H100 (no timing of transfer is published): 8 to 10 min for 121 frames of "
+    "720p in 50 steps"
+)
 SUPER_FACTOR = 4.0
 """Parameters of Super to those of Nano; an assumption, there is no figure."""
 
@@ -44,12 +49,14 @@ LACKING = {
 class Spoken(Section):
     """Refuses what Cosmos-Transfer2.5 has and Cosmos 3 has not with its reason."""
 
+    lacking: ClassVar[Mapping[str, str]] = LACKING
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_what_is_lacking(cls, value: Any) -> Any:
-        for name in LACKING:
+        for name in cls.lacking:
             if isinstance(value, Mapping) and name in value:
-                raise ValueError(f"`{name}`: {LACKING[name]}")
+                raise ValueError(f"`{name}`: {cls.lacking[name]}")
         return value
 
 
@@ -240,7 +247,7 @@ class Cosmos3(Cosmos):
         """NVIDIA's figures, of the servers that the workflow starts."""
         if not is_managed(enrich):
             return 0.0
-        return serving.vram_gb(enrich["model"], enrich.get("quantization"), offload=enrich["offload"] != "never")
+        return vram_gb(enrich["model"], enrich.get("quantization"), offload=enrich["offload"] != "never")
 
     def repositories(self, enrich: Mapping[str, Any]) -> list[Repository]:
         """What the servers load that the workflow starts; others have their weights."""
@@ -248,7 +255,7 @@ class Cosmos3(Cosmos):
 
     def downloads_gb(self, enrich: Mapping[str, Any]) -> float:
         """The weights of the servers that the workflow starts."""
-        return serving.FIGURES[enrich["model"]]["weights_gb"] if is_managed(enrich) else 0.0
+        return FIGURES[enrich["model"]]["weights_gb"] if is_managed(enrich) else 0.0
 
     def fills_gb(self, enrich: Mapping[str, Any]) -> float:
         """Memory of the servers that the workflow starts, and of the client."""
@@ -264,8 +271,4 @@ class Cosmos3(Cosmos):
             len(PRESET_SETS[entry["preset_set"]]) if "preset_set" in entry else 1 for entry in enrich["variants"]
         )
         servers = min(self.gpus(enrich) or len(enrich["server_urls"]), variants)
-        source = (
-            "an estimate from text to video on one H100 (no timing of transfer is published): 8 to 10 min for 121 "
-            f"frames of 720p in 50 steps; {servers} server(s) side by side"
-        )
-        return transfer_seconds(enrich, clip) / servers, source
+        return transfer_seconds(enrich, clip) / servers, f"{SECONDS_SOURCE}; {servers} server(s) side by side"

@@ -22,6 +22,7 @@ import httpx2
 
 from blueprint import nvidia
 from blueprint.engines.cosmos3 import serving
+from blueprint.engines.cosmos3.memory import vram_gb
 from blueprint.engines.gpu import Gpu, check_vram, held_gpus
 from blueprint.errors import UserError
 from blueprint.files import write_json
@@ -100,10 +101,10 @@ def _serve(order: Mapping[str, Any], gpus: list[Gpu], run: int) -> None:
         UserError: it does not fit the card, is not ready in time, or dies too often.
         RunOver: it is needed no longer.
     """
-    needed_gb = serving.vram_gb(order["model"], order["quantization"], offload=False)
+    needed_gb = vram_gb(order["model"], order["quantization"], offload=False)
     offload = order["offload"] == "always" or (order["offload"] == "auto" and gpus[0].total_gb < needed_gb)
     if offload:
-        needed_gb = serving.vram_gb(order["model"], order["quantization"], offload)
+        needed_gb = vram_gb(order["model"], order["quantization"], offload)
     fits = check_vram(needed_gb, gpus)
     if fits.result == "fail":
         raise UserError(f"{fits.evidence}. {fits.remedy}")

@@ -19,18 +19,6 @@ VERSION = (0, 30)
 """Of vLLM; vLLM-Omni of the same number puts itself into its program, and its protocol is what the client speaks."""
 PATIENCE_S = 180.0
 """For the program's own version: it imports torch."""
-GB_PER_GIB = 2**30 / 1e9
-# model -> GiB of one card, of one card with FP8, of one card and of the machine with layers offloaded; GB to download
-FIGURES = {
-    "nvidia/Cosmos3-Nano": {"whole": 64, "fp8": 50, "offload": 35, "machine": 64, "weights_gb": 33.0},
-    "nvidia/Cosmos3-Super": {"whole": 160, "fp8": 103, "offload": 50, "machine": 150, "weights_gb": 132.0},
-}
-"""NVIDIA's for its own server, NIM; what Super downloads is an estimate, by its parameters."""
-
-
-def vram_gb(model: str, quantization: str | None, offload: bool) -> float:
-    """GB (10^9) of one card's memory that a server needs."""
-    return FIGURES[model]["offload" if offload else quantization or "whole"] * GB_PER_GIB
 
 
 def program(given: str | None) -> str:

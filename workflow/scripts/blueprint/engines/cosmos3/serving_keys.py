@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from blueprint.engines.base import Repository
-from blueprint.engines.cosmos3.serving import FIGURES, GB_PER_GIB, VARIABLE
+from blueprint.engines.cosmos3.memory import FIGURES, GB_PER_GIB
+from blueprint.engines.cosmos3.serving import VARIABLE
 from blueprint.engines.diffusers.descriptor import GUARDRAILS
 from blueprint.section import Section, key
 

@@ -8,37 +8,27 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from blueprint.engines.base import PlannedClip, Repository
-from blueprint.engines.cosmos import Cosmos, CosmosVariantKeys
+from blueprint.engines.cosmos import BlurStrength, ControlVideo, Cosmos, CosmosVariantKeys, EdgeStrength
 from blueprint.engines.cosmos3.descriptor import (
+    LACKING,
+    SECONDS_SOURCE,
     SETTINGS,
-    BlurStrength,
-    EdgeStrength,
     Spoken,
     TransferKeys,
     refuse_impossible,
     transfer_seconds,
 )
-from blueprint.engines.cosmos3_diffusers.memory import NANO, OFFLOADED_GB, TOGETHER_GB
+from blueprint.engines.cosmos3.memory import NANO, vram_gb
 from blueprint.engines.diffusers.descriptor import GUARDRAILS, Diffusers
 from blueprint.section import Section, key
 
 
-class Control(Spoken):
+class Control(Spoken, ControlVideo):
     """Keys of every control."""
 
-    control_path: str | None = key(
-        "A ready control video, as long as the clip; `{facility}` and `{clip}` are filled in.", None, min_length=1
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_weights(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "control_weight" in value:
-            raise ValueError(
-                "`control_weight`: the pipeline of diffusers weighs its controls alike; remove it, or take the engine "
-                "cosmos3"
-            )
-        return value
+    lacking = LACKING | {
+        "control_weight": "the pipeline of diffusers weighs its controls alike; remove it, or take the engine cosmos3"
+    }
 
 
 class Edge(Control, EdgeStrength):
@@ -101,7 +91,10 @@ class Cosmos3Diffusers(Cosmos):
     """NVIDIA Cosmos 3 through `Cosmos3OmniModularPipeline`; the model is loaded once for the variants of a clip."""
 
     name = "cosmos3-diffusers"
-    summary = f"NVIDIA Cosmos 3 through diffusers, without a server: {TOGETHER_GB} GB on one GPU, or {OFFLOADED_GB} GB."
+    summary = (
+        f"NVIDIA Cosmos 3 through diffusers, without a server: {vram_gb(NANO, None, offload=False):.1f} GB on one GPU, "
+        f"or {vram_gb(NANO, None, offload=True):.1f} GB."
+    )
     environment = Diffusers.environment
     needs = Diffusers.needs
     module = "blueprint.engines.cosmos3_diffusers.run"
@@ -128,7 +121,7 @@ class Cosmos3Diffusers(Cosmos):
 
     def vram_needed_gb(self, enrich: Mapping[str, Any], width: int, height: int) -> float:
         """NVIDIA's figures for its own server at 720p; 0 where no GPU is given."""
-        return (TOGETHER_GB if enrich["offload"] == "never" else OFFLOADED_GB) if enrich["gpus"] else 0.0
+        return round(vram_gb(NANO, None, enrich["offload"] != "never"), 1) if enrich["gpus"] else 0.0
 
     def repositories(self, enrich: Mapping[str, Any]) -> list[Repository]:
         """The model, and the guardrails' models."""
@@ -137,7 +130,4 @@ class Cosmos3Diffusers(Cosmos):
 
     def seconds(self, enrich: Mapping[str, Any], clip: PlannedClip) -> tuple[float, str]:
         """Estimated from what is published of text to video."""
-        return transfer_seconds(enrich, clip), (
-            "an estimate from text to video on one H100 (no timing of transfer is published): 8 to 10 min for 121 "
-            "frames of 720p in 50 steps"
-        )
+        return transfer_seconds(enrich, clip), SECONDS_SOURCE

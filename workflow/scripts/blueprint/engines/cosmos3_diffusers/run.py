@@ -23,9 +23,9 @@ from PIL import Image
 from blueprint import torchvision_ops
 from blueprint.engines.control_videos import refuse_other_lengths
 from blueprint.engines.cosmos3.hints import HINTS
+from blueprint.engines.cosmos3.memory import vram_gb
 from blueprint.engines.cosmos3.prompts import emphasized, with_metadata
 from blueprint.engines.cosmos3.sizes import fit, model_size
-from blueprint.engines.cosmos3_diffusers.memory import OFFLOADED_GB, TOGETHER_GB
 from blueprint.engines.diffusers.controls import control_frames
 from blueprint.engines.pipelines import (
     choose_offload,
@@ -64,7 +64,8 @@ def make_variants(clip: Clip, variants: Sequence[Variant], options: Options, fin
         refuse_unsafe(guardrails, variants, device)
         folder, commit = fetch(settings["model"], settings["revision"])
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        offload = choose_offload(options.machine["offload"], TOGETHER_GB, OFFLOADED_GB, device)
+        together_gb, offloaded_gb = (round(vram_gb(settings["model"], None, offload), 1) for offload in (False, True))
+        offload = choose_offload(options.machine["offload"], together_gb, offloaded_gb, device)
         pipe = load(folder, settings["shift"], device, dtype, offload)
         size = model_size(clip.info.width, clip.info.height, settings["resolution"])
         for variant in variants:
